@@ -1,0 +1,90 @@
+"""The architectures and their sizes; jaxnn.models and torchref.models build them."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from jaxnn.errors import UserError
+from jaxnn.recipe.checks import require
+
+
+@dataclass(frozen=True, kw_only=True)
+class MnistMLP:
+    """Fully connected ReLU layers fc1, fc2, ... with log-probabilities out."""
+
+    kind: Literal["mnist_mlp"] = "mnist_mlp"
+    hidden: tuple[int, ...] = (64, 64, 64)
+    dropout: float = 0.0
+
+    def __post_init__(self) -> None:
+        require(all(n > 0 for n in self.hidden), "model.hidden", self.hidden, "positive widths")
+        require(0 <= self.dropout < 1, "model.dropout", self.dropout, "in [0, 1)")
+
+
+@dataclass(frozen=True, kw_only=True)
+class TabularMLP:
+    """linear1 with ReLU, linear2 with sigmoid, then output."""
+
+    kind: Literal["tabular_mlp"] = "tabular_mlp"
+    hidden: tuple[int, int] = (13, 8)
+
+    def __post_init__(self) -> None:
+        require(all(n > 0 for n in self.hidden), "model.hidden", self.hidden, "positive widths")
+
+
+@dataclass(frozen=True, kw_only=True)
+class FashionMLP:
+    """One hidden ReLU layer without biases, log-probabilities out; ``batch_norm`` on the image first."""
+
+    kind: Literal["fashion_mlp"] = "fashion_mlp"
+    hidden: int = 128
+    batch_norm: bool = False
+
+    def __post_init__(self) -> None:
+        require(self.hidden > 0, "model.hidden", self.hidden, "a positive width")
+
+    def require_input(self, input_shape: tuple[int, ...]) -> None:
+        """Raises UserError if ``batch_norm``, which normalizes images, meets a table."""
+        if self.batch_norm and len(input_shape) != 3:
+            raise UserError("model.batch_norm normalizes images, but the data set is a table; set it to False")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReluStack:
+    """Fully connected layers, each followed by ReLU, the last one too."""
+
+    kind: Literal["relu_stack"] = "relu_stack"
+    hidden: tuple[int, ...] = (512, 512)
+
+    def __post_init__(self) -> None:
+        require(all(n > 0 for n in self.hidden), "model.hidden", self.hidden, "positive widths")
+
+
+@dataclass(frozen=True, kw_only=True)
+class LeNet:
+    """Two blocks of convolution, ReLU and 2x2 max-pool, then three fully connected layers."""
+
+    kind: Literal["lenet"] = "lenet"
+    kernel_size: int = 5
+    channels: tuple[int, int] = (6, 16)
+    hidden: tuple[int, int] = (120, 84)
+
+    def __post_init__(self) -> None:
+        require(self.kernel_size > 0, "model.kernel_size", self.kernel_size, "positive")
+        for name in ("channels", "hidden"):
+            value = getattr(self, name)
+            require(all(n > 0 for n in value), f"model.{name}", value, "positive widths")
+
+    def flat_features(self, input_shape: tuple[int, ...]) -> int:
+        """The inputs of fc1 for images of (height, width, channels). Raises UserError if nothing would be left."""
+        if len(input_shape) != 3:
+            raise UserError(f"model lenet needs images, but the data set is a table of {input_shape[0]} columns")
+        height, width = ((((n - self.kernel_size + 1) // 2) - self.kernel_size + 1) // 2 for n in input_shape[:2])
+        if min(height, width) < 1:
+            raise UserError(
+                f"images of {input_shape[0]}x{input_shape[1]} are too small for model lenet with "
+                f"model.kernel_size {self.kernel_size}; set input.size to 32"
+            )
+        return self.channels[1] * height * width
+
+
+Model = MnistMLP | TabularMLP | FashionMLP | ReluStack | LeNet

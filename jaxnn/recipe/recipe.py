@@ -1,0 +1,114 @@
+"""The recipe itself: data, input, model, training, and how long."""
+
+import dataclasses
+import json
+import math
+from dataclasses import dataclass, field
+from typing import Annotated, Any, Literal
+
+import pydantic
+
+from jaxnn.errors import UserError
+from jaxnn.recipe.checks import is_positive, require
+from jaxnn.recipe.models import FashionMLP, MnistMLP, Model
+from jaxnn.recipe.training import Clip, Loss, Optimizer, Schedule
+
+
+@dataclass(frozen=True, kw_only=True)
+class Input:
+    """How examples are made ready for the model.
+
+    Images: brought to ``size`` x ``size`` by ``fit`` (zero padding or bilinear resizing) and to
+    ``channels``, scaled to [0, 1], then (x - mean) / std. Tables: ``standardize`` columns with the
+    training split's mean and standard deviation.
+    """
+
+    size: int | None = None
+    channels: int | None = None
+    fit: Literal["pad", "resize"] = "resize"
+    mean: float = 0.0
+    std: float = 1.0
+    standardize: bool = False
+
+    def __post_init__(self) -> None:
+        require(self.size is None or self.size > 0, "input.size", self.size, "positive")
+        require(self.channels in (None, 1, 3), "input.channels", self.channels, "1 or 3")
+        require(math.isfinite(self.mean), "input.mean", self.mean, "finite")
+        require(is_positive(self.std), "input.std", self.std, "a finite number above 0")
+
+
+Precision = Literal["float32", "bfloat16", "float64"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """Everything that decides the result of a training run.
+
+    ``dataset``: a name or a path. ``batch_size`` None: the whole training split (full batch).
+    ``steps``: train exactly that many steps, whatever ``epochs`` says. ``rng`` torch: the weights,
+    batches and masks that torch.manual_seed(seed) gives; jax: JAX's own streams. ``dispatch``: one
+    compiled call for many steps (epoch) or one for each (step). ``log_every``: steps between reports
+    of the running loss.
+    """
+
+    name: str
+    model: Annotated[Model, pydantic.Field(discriminator="kind")]
+    dataset: str | None
+    data_dir: str | None = None
+    label: str | None = None
+    header: Literal["auto", "yes", "no"] = "auto"
+    input: Input = field(default_factory=Input)
+    loss: Loss = field(default_factory=Loss)
+    optimizer: Optimizer = field(default_factory=Optimizer)
+    schedule: Schedule = field(default_factory=Schedule)
+    clip: Clip = field(default_factory=Clip)
+    batch_size: int | None = None
+    eval_batch_size: int = 1000
+    shuffle: bool = True
+    drop_last: bool = False
+    epochs: int = 1
+    steps: int | None = None
+    seed: int = 420
+    rng: Literal["torch", "jax"] = "torch"
+    precision: Precision = "float32"
+    dispatch: Literal["auto", "epoch", "step"] = "auto"
+    log_every: int | None = None
+
+    def __post_init__(self) -> None:
+        batch_size = self.batch_size
+        require(batch_size is None or batch_size > 0, "batch_size", batch_size, "at least 1")
+        require(self.eval_batch_size > 0, "eval_batch_size", self.eval_batch_size, "at least 1")
+        require(self.epochs > 0, "epochs", self.epochs, "at least 1")
+        require(self.steps is None or self.steps > 0, "steps", self.steps, "at least 1")
+        require(self.log_every is None or self.log_every > 0, "log_every", self.log_every, "at least 1")
+        if self.loss.binary and isinstance(self.model, MnistMLP | FashionMLP):
+            raise UserError(
+                f"model {self.model.kind} ends in a log-softmax, of which a binary loss cannot use one output; "
+                "use a recipe with a linear output, such as csv"
+            )
+        require(0 <= self.seed < 2**63, "seed", self.seed, "from 0 to 2**63 - 1")
+
+    def replace(self, **changes: Any) -> "Recipe":
+        """A copy with other fields; dotted names reach into groups: ``{"optimizer.momentum": 0.9}``."""
+        groups: dict[str, dict[str, Any]] = {}
+        for name in [n for n in changes if "." in n]:
+            group, _, option = name.partition(".")
+            groups.setdefault(group, {})[option] = changes.pop(name)
+        nested = {group: dataclasses.replace(getattr(self, group), **options) for group, options in groups.items()}
+        return dataclasses.replace(self, **changes, **nested)
+
+    def to_json(self) -> str:
+        return json.dumps(dataclasses.asdict(self), indent=2)
+
+    @classmethod
+    def from_json(cls, text: str, *, where: str) -> "Recipe":
+        """The recipe in ``text``. Raises UserError that names the first offending field of ``where``."""
+        try:
+            return _ADAPTER.validate_json(text, extra="forbid")
+        except pydantic.ValidationError as error:
+            first = error.errors()[0]
+            at = ".".join(map(str, first["loc"])) or "the file"
+            raise UserError(f"{where} is not a valid recipe: {at}: {first['msg']}") from error
+
+
+_ADAPTER = pydantic.TypeAdapter(Recipe)

@@ -1,0 +1,168 @@
+"""The run directory: owns every path and file format of a run.
+
+    RUN/recipe.json        the resolved recipe and the framework that trains it
+    RUN/environment.json   versions, devices, precision flags, where the data was found
+    RUN/metrics.jsonl      one object per epoch
+    RUN/checkpoints/       written by jaxnn.checkpoint or torchref.checkpoint
+
+Every file appears whole or not at all: it is written under a temporary name, flushed to the disk
+and renamed.
+"""
+
+import contextlib
+import datetime
+import json
+import os
+import platform
+import shutil
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from jaxnn.errors import NonFiniteLossError as NonFiniteLossError
+from jaxnn.errors import UserError
+from jaxnn.recipe import Recipe
+
+Framework = Literal["jax", "torch"]
+
+
+@dataclass(frozen=True)
+class RunDir:
+    path: Path
+
+    @property
+    def recipe_file(self) -> Path:
+        return self.path / "recipe.json"
+
+    @property
+    def environment_file(self) -> Path:
+        return self.path / "environment.json"
+
+    @property
+    def metrics_file(self) -> Path:
+        return self.path / "metrics.jsonl"
+
+    @property
+    def checkpoints(self) -> Path:
+        return self.path / "checkpoints"
+
+    def exists(self) -> bool:
+        return self.recipe_file.is_file()
+
+    def create(self, recipe: Recipe, framework: Framework) -> None:
+        """Starts a run here: replaces an old one, and nothing that the user may have put beside it."""
+        for file in (self.recipe_file, self.metrics_file, self.environment_file):
+            file.unlink(missing_ok=True)
+        shutil.rmtree(self.checkpoints, ignore_errors=True)
+        self.checkpoints.mkdir(parents=True)
+        self.write_recipe(recipe, framework)
+
+    def write_recipe(self, recipe: Recipe, framework: Framework) -> None:
+        document = {"framework": framework} | json.loads(recipe.to_json())
+        write_atomically(self.recipe_file, json.dumps(document, indent=2) + "\n")
+
+    def read_recipe(self) -> tuple[Recipe, Framework]:
+        """The run's recipe and framework. Raises UserError if there is no run, or a damaged one."""
+        if not self.exists():
+            raise UserError(f"{self.path} is not a run directory: it has no recipe.json")
+        try:
+            document = json.loads(self.recipe_file.read_text())
+            framework = document.pop("framework")
+        except (ValueError, KeyError, AttributeError, TypeError) as error:
+            raise UserError(f"{self.recipe_file} is damaged: it is not the JSON that `jaxnn train` writes") from error
+        if framework not in ("jax", "torch"):
+            raise UserError(f"{self.recipe_file}: framework must be 'jax' or 'torch', but it is {framework!r}")
+        return Recipe.from_json(json.dumps(document), where=str(self.recipe_file)), framework
+
+    def write_environment(self, environment: dict[str, Any]) -> None:
+        shared = {
+            "python": platform.python_version(),
+            "platform": platform.platform(),
+            "processors": os.cpu_count(),
+            "started": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        }
+        write_atomically(self.environment_file, json.dumps(shared | environment, indent=2) + "\n")
+
+    def read_environment(self) -> dict[str, Any]:
+        """What was recorded when the run started; empty if that is gone or unreadable."""
+        try:
+            return json.loads(self.environment_file.read_text())
+        except (OSError, ValueError):
+            return {}
+
+    def require_data(self, name: str, fingerprint: str) -> None:
+        """Raises UserError if the run began on other data: what would follow would be neither run."""
+        if self.read_environment().get("data", {}).get("fingerprint") not in (None, fingerprint):
+            raise UserError(f"data set {name} has changed since {self.path} began; train anew with --overwrite")
+
+    def write_metrics(self, rows: list[dict[str, Any]]) -> None:
+        """Replaces all rows."""
+        write_atomically(self.metrics_file, "".join(json.dumps(row) + "\n" for row in rows))
+
+    def append_metrics(self, row: dict[str, Any]) -> None:
+        """Adds a row. A crash can cut its line short; ``read_metrics`` drops a line without an end."""
+        with open(self.metrics_file, "a") as file:
+            file.write(json.dumps(row) + "\n")
+
+    def read_metrics(self) -> list[dict[str, Any]]:
+        """One row per finished epoch, in order. Raises UserError that names the damaged line."""
+        if not self.metrics_file.exists():
+            return []
+        rows = []
+        whole, _, _ = self.metrics_file.read_text().rpartition("\n")
+        for number, line in enumerate(whole.splitlines(), start=1):
+            try:
+                row = json.loads(line)
+                row["epoch"]
+            except (ValueError, KeyError, TypeError) as error:
+                raise UserError(f"{self.metrics_file}, line {number}: not a row of metrics") from error
+            rows.append(row)
+        return rows
+
+
+def at(path: Path, *, resume: bool, overwrite: bool) -> RunDir:
+    """The run directory ``path``, once it is known that a run can be written there; changes nothing.
+
+    Raises UserError for a run that exists (without ``resume`` or ``overwrite``), for a folder of
+    other files, and for a place that cannot be written.
+    """
+    run = RunDir(path)
+    if path.exists() and not path.is_dir():
+        raise UserError(f"--out {path} is a file; name a folder")
+    occupied = path.is_dir() and any(path.iterdir())
+    if occupied and not (run.exists() or run.checkpoints.is_dir()):
+        raise UserError(f"--out {path} holds other files and no run; name a new or an empty folder")
+    if occupied and not (resume or overwrite):
+        raise UserError(f"--out {path} already holds a run; add --resume to continue it or --overwrite to replace it")
+    _require_writable(path)
+    return run
+
+
+def _require_writable(path: Path) -> None:
+    """Tries to write where the run will be: permissions, full disks and read-only mounts all show."""
+    nearest = path
+    while not nearest.exists():
+        nearest = nearest.parent
+    try:
+        with tempfile.TemporaryFile(dir=nearest):
+            pass
+    except OSError as error:
+        raise UserError(f"--out {path} cannot be written: {nearest}: {error.strerror}") from error
+
+
+def write_atomically(path: Path, content: str | bytes) -> None:
+    """Replaces ``path`` in one step; a reader sees the old content or the new, never a part."""
+    data = content.encode() if isinstance(content, str) else content
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        os.chmod(temporary, 0o644)
+        os.replace(temporary, path)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            os.unlink(temporary)
+        raise
