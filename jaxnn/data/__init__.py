@@ -1,0 +1,10 @@
+"""Data sets as NumPy arrays: named ones, and files of the user's own."""
+
+from jaxnn.data.dataset import Dataset, Split
+from jaxnn.data.download import fetch
+from jaxnn.data.fitting import prepare
+from jaxnn.data.sources import is_name, load
+from jaxnn.data.survey import check, inventory
+from jaxnn.errors import UserError
+
+__all__ = ["Dataset", "Split", "UserError", "check", "fetch", "inventory", "is_name", "load", "prepare"]

@@ -1,0 +1,104 @@
+"""Decoded arrays kept as .npy (one .npz file a set), so that an archive is decoded once."""
+
+import dataclasses
+import hashlib
+import json
+import os
+import tempfile
+import zipfile
+import zlib
+from collections.abc import Callable
+from pathlib import Path, PurePosixPath
+
+import numpy as np
+
+from jaxnn.data import tree
+from jaxnn.data.dataset import Dataset, Split
+from jaxnn.errors import UserError
+
+_FORMAT = 1
+
+
+def folder() -> Path:
+    """$JAXNN_CACHE_DIR, else $XDG_CACHE_HOME/jaxnn, else ~/.cache/jaxnn."""
+    if own := os.environ.get("JAXNN_CACHE_DIR"):
+        return Path(own).expanduser()
+    return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "jaxnn"
+
+
+def named_file(name: str) -> Path:
+    """Where a fetched set is kept."""
+    return folder() / f"{name}.npz"
+
+
+def cached(path: Path, build: Callable[[], Dataset]) -> Dataset:
+    """``build()``, or what it returned the last time if nothing in ``path`` has changed size or time since."""
+    place = hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:16]
+    file, identity = folder() / "decoded" / f"{place}.npz", _identity(path)
+    if file.is_file():
+        dataset, of = read(file)
+        if of == identity:
+            return dataclasses.replace(dataset, source=str(path))
+    dataset = build()
+    write(file, dataset, identity=identity)
+    return dataset
+
+
+def _identity(path: Path) -> str:
+    """Changes when a file or folder is added or removed, and when a file is resized or written."""
+    digest = hashlib.sha256(str(_FORMAT).encode())
+    inside = tree.entries(path) if path.is_dir() else [tree.Entry(PurePosixPath(), False, bytes)]
+    for entry in inside:
+        stat = None if entry.is_folder else (path / entry.path).stat()
+        state = (stat.st_size, stat.st_mtime_ns) if stat else ()
+        digest.update(f"{entry.path}\0{state}\n".encode())
+    return digest.hexdigest()
+
+
+def write(file: Path, dataset: Dataset, *, identity: str = "") -> None:
+    """Keeps the set, in one step; does nothing where the folder cannot be written, a cache being a convenience."""
+    about = {
+        "name": dataset.name,
+        "classes": dataset.classes,
+        "source": dataset.source,
+        "fingerprint": dataset.fingerprint,
+        "identity": identity,
+    }
+    temporary = None
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile(dir=file.parent, suffix=".part", delete=False) as stream:
+            temporary = Path(stream.name)
+            np.savez(
+                stream,
+                about=np.frombuffer(json.dumps(about).encode(), np.uint8),
+                train_inputs=dataset.train.inputs,
+                train_labels=dataset.train.labels,
+                test_inputs=dataset.test.inputs,
+                test_labels=dataset.test.labels,
+            )
+            stream.flush()
+            os.fsync(stream.fileno())
+        temporary.replace(file)
+    except OSError:
+        if temporary:
+            temporary.unlink(missing_ok=True)
+
+
+def read(file: Path) -> tuple[Dataset, str]:
+    """The set and its identity. Raises UserError that names the file if it is damaged (zip checks every byte)."""
+    try:
+        # Opened here, since np.load leaves a damaged file open.
+        with file.open("rb") as stream, np.load(stream, allow_pickle=False) as arrays:
+            about = json.loads(arrays["about"].tobytes())
+            train, test = (Split(arrays[f"{part}_inputs"], arrays[f"{part}_labels"]) for part in ("train", "test"))
+        dataset = Dataset(about["name"], train, test, tuple(about["classes"]), about["source"])
+        return dataset, about["identity"]
+    except (zipfile.BadZipFile, zlib.error, ValueError, KeyError, TypeError, EOFError) as error:
+        raise UserError(f"{file} is damaged; delete it and try again") from error
+
+
+def recorded_fingerprint(file: Path) -> str:
+    """The fingerprint that the set had when it was written."""
+    with np.load(file, allow_pickle=False) as arrays:
+        return json.loads(arrays["about"].tobytes())["fingerprint"]

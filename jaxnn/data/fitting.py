@@ -1,0 +1,98 @@
+"""Examples brought to the form that a recipe's model takes: image size and channels, standardized columns."""
+
+import dataclasses
+
+import numpy as np
+from jaxtyping import Float32, UInt8
+
+from jaxnn.data.dataset import Dataset, Split
+from jaxnn.errors import UserError
+from jaxnn.recipe import Input
+
+_Images = UInt8[np.ndarray, "examples height width channels"]
+_Table = Float32[np.ndarray, "examples features"]
+
+
+def prepare(dataset: Dataset, input: Input) -> Dataset:
+    """The set as ``input`` asks: images still uint8, of its size and channels; tables float32.
+
+    Raises UserError for a table where the recipe takes images or the reverse, and for images that are too
+    large to pad.
+    """
+    if dataset.is_images and input.size is None:
+        raise UserError(
+            f"{dataset.name} holds images but this recipe takes a table; "
+            "use --dataset breast-cancer, iris or a CSV file, or an image recipe such as mnist-mlp"
+        )
+    if not dataset.is_images and input.size is not None:
+        raise UserError(
+            f"{dataset.name} is a table but this recipe takes images (input.size {input.size}); "
+            "use --dataset mnist, digits or a folder of images, or a table recipe such as csv"
+        )
+    if dataset.is_images:
+        train, test = (Split(_fit_images(part.inputs, input, dataset), part.labels) for part in _splits(dataset))
+    elif input.standardize:
+        train, test = _standardized(dataset)
+    else:
+        return dataset
+    return dataclasses.replace(dataset, train=train, test=test)
+
+
+def _splits(dataset: Dataset) -> tuple[Split, Split]:
+    return dataset.train, dataset.test
+
+
+def _fit_images(images: _Images, input: Input, dataset: Dataset) -> _Images:
+    assert input.size is not None
+    if input.channels is not None:
+        images = _with_channels(images, input.channels)
+    if images.shape[1:3] == (input.size, input.size):
+        return images
+    if input.fit == "resize":
+        return _resized(images, input.size)
+    height, width = images.shape[1:3]
+    if max(height, width) > input.size:
+        raise UserError(
+            f"{dataset.name} has images of {width}x{height}, too large to be padded to "
+            f"{input.size}x{input.size}; use --input.fit resize"
+        )
+    top, left = (input.size - height) // 2, (input.size - width) // 2
+    padded = np.zeros((len(images), input.size, input.size, images.shape[3]), np.uint8)
+    padded[:, top : top + height, left : left + width] = images
+    return padded
+
+
+def _with_channels(images: _Images, channels: int) -> _Images:
+    """Grey repeated to RGB; RGB to grey by Pillow's weights (ITU-R 601-2)."""
+    from PIL import Image
+
+    if images.shape[3] == channels:
+        return images
+    if channels == 3:
+        return np.repeat(images, 3, axis=3)
+    n, height, width, _ = images.shape
+    column = Image.fromarray(images.reshape(n * height, width, 3))  # all images, one below the other
+    return np.asarray(column.convert("L")).reshape(n, height, width, 1)
+
+
+def _resized(images: _Images, size: int) -> _Images:
+    from PIL import Image
+
+    out = np.empty((len(images), size, size, images.shape[3]), np.uint8)
+    for source, target in zip(images, out, strict=True):
+        picture = Image.fromarray(source if source.shape[2] == 3 else source[..., 0])
+        target[...] = np.asarray(picture.resize((size, size), Image.Resampling.BILINEAR)).reshape(target.shape)
+    return out
+
+
+def _standardized(dataset: Dataset) -> tuple[Split, Split]:
+    """(x - mean) / std by the training split's columns, in float64; zeros where a column is constant."""
+    reference = dataset.train.inputs.astype(np.float64)
+    mean, std = reference.mean(axis=0), reference.std(axis=0)
+    constant = std == 0  # exact: float64 adds equal float32 numbers without rounding
+
+    def scaled(inputs: _Table) -> _Table:
+        return np.where(constant, 0, (inputs - mean) / np.where(constant, 1, std)).astype(np.float32)
+
+    train, test = (Split(scaled(part.inputs), part.labels) for part in _splits(dataset))
+    return train, test

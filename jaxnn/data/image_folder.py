@@ -1,0 +1,148 @@
+"""Folders of images, one a class, or a tar of them: [train/]CLASS/*.png|jpg, and test/CLASS/* or val/CLASS/*."""
+
+import functools
+import io
+import itertools
+import os
+import warnings
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path, PurePosixPath
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import UInt8
+
+from jaxnn.data import split, tree
+from jaxnn.data.dataset import Dataset, Split
+from jaxnn.errors import UserError
+
+_ENDINGS = (".png", ".jpg", ".jpeg", ".bmp", ".webp")
+_FORMATS = ("PNG", "JPEG", "BMP", "WEBP")
+_TO_GREY = ("1", "LA")
+_TO_RGB = ("RGBA", "P", "PA", "CMYK", "YCbCr")
+_WHOLE = ""  # the split of images that lie in CLASS/ without train/ above
+_TEST_NAMES = ("test", "val", "validation")
+_BATCH = 1024  # files in memory at a time
+_WORTH_A_THREAD = 8192  # bytes: Pillow decodes outside Python's lock, but below this the lock is all there is
+
+
+class _Image(NamedTuple):
+    path: PurePosixPath
+    pixels: UInt8[np.ndarray, "height width ..."]
+
+
+def read(path: Path, *, name: str) -> Dataset:
+    """Classes in alphabetical order, images in the order of their names; grey ones become RGB if any is RGB.
+
+    Raises UserError that names a broken image, two of different size, an empty class, or the lack of images.
+    """
+    images, folders = _decode(path)
+    by_split = _placed(images, folders)
+    if not by_split:
+        raise UserError(f"{path} holds no images: put {', '.join(_ENDINGS)} files into [train/]CLASS/ folders")
+    classes = tuple(sorted({label for placed in by_split.values() for label in placed}))
+    for part, placed in by_split.items():
+        for label in classes:
+            if not placed.get(label):
+                raise UserError(
+                    f"{path}: class {PurePosixPath(part, label)} has no images; add some or remove the class"
+                )
+    if len(classes) == 1:
+        raise UserError(f"{path}: {classes[0]!r} is the only class; there must be at least two class folders")
+    used = [image for placed in by_split.values() for label in classes for image in placed[label]]
+    _require_one_size(used, path)
+    channels = max(image.pixels.ndim for image in used)
+    parts = [_as_split(placed, classes, rgb=channels == 3) for placed in by_split.values()]
+    if len(parts) == 1:
+        parts = split.stratified(parts[0].inputs, parts[0].labels, classes=classes, where=str(path))
+    return Dataset(name, parts[0], parts[1], classes, str(path))
+
+
+def _decode(path: Path) -> tuple[list[_Image], list[PurePosixPath]]:
+    """All images, sorted by name, and all folders."""
+    from PIL import Image
+
+    folders: list[PurePosixPath] = []
+
+    def files() -> Iterator[tuple[PurePosixPath, bytes]]:
+        for entry in tree.entries(path):
+            if entry.is_folder:
+                folders.append(entry.path)
+            elif entry.path.suffix.lower() in _ENDINGS:
+                yield entry.path, entry.read()
+
+    images: list[_Image] = []
+    remaining = files()
+    with ThreadPoolExecutor(os.cpu_count()) as pool, warnings.catch_warnings():
+        warnings.simplefilter("error", Image.DecompressionBombWarning)
+        while batch := list(itertools.islice(remaining, _BATCH)):
+            many_large = sum(len(data) for _, data in batch) > len(batch) * _WORTH_A_THREAD
+            images += (pool.map if many_large else map)(functools.partial(_decode_one, path), batch)
+    return sorted(images, key=lambda image: image.path), folders
+
+
+def _decode_one(path: Path, file: tuple[PurePosixPath, bytes]) -> _Image:
+    from PIL import Image
+
+    inside, data = file
+    try:
+        with Image.open(io.BytesIO(data), formats=_FORMATS) as image:
+            mode = image.mode
+            if mode in ("L", "RGB"):
+                return _Image(inside, np.asarray(image))
+            if mode in _TO_GREY + _TO_RGB:
+                return _Image(inside, np.asarray(image.convert("L" if mode in _TO_GREY else "RGB")))
+    except (Image.DecompressionBombWarning, Image.DecompressionBombError) as error:
+        raise UserError(
+            f"{path}: {inside} has more than {Image.MAX_IMAGE_PIXELS} pixels; make it smaller or remove it"
+        ) from error
+    except Exception as error:  # Pillow's decoders fail on damaged bytes in many ways
+        raise UserError(f"{path}: {inside} is a broken image; replace or remove it") from error
+    raise UserError(f"{path}: {inside} has pixels of mode {mode}; save it with 8 bits a channel")
+
+
+def _placed(images: list[_Image], folders: list[PurePosixPath]) -> dict[str, dict[str, list[_Image]]]:
+    """{split: {class: images}}; a class folder without images is an empty list."""
+    base = _base([image.path for image in images])
+    tops = {image.path.relative_to(base).parts[0] for image in images if image.path.is_relative_to(base)}
+    parts = [_WHOLE]
+    if "train" in tops:
+        parts = ["train", *[name for name in _TEST_NAMES if name in tops][:1]]
+    by_split: dict[str, dict[str, list[_Image]]] = {}
+    for part in parts:
+        at = base / part
+        placed = by_split.setdefault(part, {})
+        for folder in folders:
+            if folder.parent == at:
+                placed.setdefault(folder.name, [])
+        for image in images:
+            if image.path.is_relative_to(at) and len(label_and_rest := image.path.relative_to(at).parts) > 1:
+                placed.setdefault(label_and_rest[0], []).append(image)
+    return {part: placed for part, placed in by_split.items() if any(placed.values())}
+
+
+def _base(paths: list[PurePosixPath]) -> PurePosixPath:
+    """The folder in which train/ or the classes lie: a tar may have one leading folder."""
+    tops = {path.parts[0] for path in paths}
+    if len(tops) == 1 and "train" not in tops and all(len(path.parts) > 2 for path in paths):
+        return PurePosixPath(*tops)
+    return PurePosixPath()
+
+
+def _require_one_size(images: list[_Image], path: Path) -> None:
+    first = images[0]
+    for image in images:
+        if image.pixels.shape[:2] != first.pixels.shape[:2]:
+            sizes = [f"{i.path} is {i.pixels.shape[1]}x{i.pixels.shape[0]}" for i in (first, image)]
+            raise UserError(f"{path}: {sizes[0]} but {sizes[1]}; bring all images to one size")
+
+
+def _as_split(placed: dict[str, list[_Image]], classes: tuple[str, ...], *, rgb: bool) -> Split:
+    images = [image for label in classes for image in placed[label]]
+    height, width = images[0].pixels.shape[:2]
+    inputs = np.empty((len(images), height, width, 3 if rgb else 1), np.uint8)
+    for row, image in zip(inputs, images, strict=True):
+        row[...] = image.pixels if image.pixels.ndim == 3 else image.pixels[..., None]
+    counts = [len(placed[label]) for label in classes]
+    return Split(inputs, np.repeat(np.arange(len(classes), dtype=np.int32), counts))

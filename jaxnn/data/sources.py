@@ -1,0 +1,87 @@
+"""``load``: from a name or a path to arrays."""
+
+import difflib
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+from jaxnn.data import cache, cifar, download, generated, idx, image_folder, search, table, tree
+from jaxnn.data.dataset import Dataset
+from jaxnn.data.embedded import EMBEDDED
+from jaxnn.data.named import NAMED, canonical
+from jaxnn.errors import UserError
+
+
+def load(
+    dataset: str | None,
+    *,
+    data_dir: str | os.PathLike[str] | None = None,
+    label: str | None = None,
+    header: table.Header = "auto",
+    seed: int = 420,
+) -> Dataset:
+    """The data set of that name, or in the file or folder of that path, in its original order.
+
+    ``data_dir``: the only place searched for a named set that lies in files. ``label``, ``header``: how a
+    CSV file is read. ``seed``: of generated sets only. Raises UserError if there is no such set or it is damaged.
+    """
+    if dataset is None:
+        raise UserError("this recipe has no data set of its own; name a CSV or TSV file with --dataset FILE")
+    name = canonical(dataset)
+    try:
+        if name in NAMED:
+            found = search.find(NAMED[name], data_dir)
+            if found is None:
+                download.fetch(name)
+                found = search.find(NAMED[name], None)
+            assert found is not None  # fetch raises if it could not put it there
+            return found.read()
+        if name in EMBEDDED:
+            return EMBEDDED[name]()
+        if generated.is_name(name):
+            return generated.uniform(name, seed=seed)
+        return _load_path(dataset, label=label, header=header)
+    except OSError as error:
+        raise UserError(f"{error.filename or dataset} cannot be read: {error.strerror or error}") from error
+
+
+def is_name(dataset: str) -> bool:
+    """Whether ``dataset`` names a known set; names go before paths."""
+    name = canonical(dataset)
+    return name in NAMED or name in EMBEDDED or generated.is_name(name)
+
+
+def _load_path(dataset: str, *, label: str | None, header: table.Header) -> Dataset:
+    path = Path(dataset).expanduser()
+    if not path.exists():
+        raise UserError(_not_found(dataset))
+    name = path.name.split(".")[0] or str(path)
+    if path.is_file() and path.suffix.lower() in table.ENDINGS:
+        return table.read(path, name=name, label=label, header=header)
+    read = _reader(path, name)
+    if label is not None:
+        raise UserError(f"--label is for CSV and TSV files, and {path} is none; leave it out")
+    return read()
+
+
+def _reader(path: Path, name: str) -> Callable[[], Dataset]:
+    if path.is_dir() and idx.has_files(path):
+        return lambda: idx.read_folder(path, name=name)
+    if path.is_dir() or tree.is_tar(path):
+        if cifar.holds_batches(path):
+            classes = NAMED["cifar10"].classes
+            return lambda: cache.cached(path, lambda: cifar.read(path, name=name, classes=classes))
+        return lambda: cache.cached(path, lambda: image_folder.read(path, name=name))
+    if idx.is_idx(path):
+        return lambda: idx.read_folder(path.parent, name=name)
+    raise UserError(
+        f"{path} is no data set that is known here: not a table ({', '.join(table.ENDINGS)}), not an IDX file, "
+        "not a folder of images and not a tar of one"
+    )
+
+
+def _not_found(dataset: str) -> str:
+    known = [*NAMED, *EMBEDDED, "uniform-500x20"]
+    nearest = difflib.get_close_matches(dataset.lower(), known, n=1)
+    hint = f"did you mean {nearest[0]!r}?" if nearest else "check the spelling or the path"
+    return f"--dataset {dataset!r} is neither a file or folder nor a known set ({', '.join(known)}); {hint}"

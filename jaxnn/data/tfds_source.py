@@ -1,0 +1,123 @@
+"""Sets that tensorflow-datasets has prepared: found on disk, downloaded, and read into arrays."""
+
+import contextlib
+import io
+import json
+import os
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+
+from jaxnn.data.dataset import Dataset, Split
+from jaxnn.data.named import Named, Origin
+from jaxnn.errors import UserError
+
+_CHUNK = 1000  # one record at a time is twice as slow
+
+
+def root() -> Path:
+    """$TFDS_DATA_DIR, else ~/tensorflow_datasets."""
+    return Path(os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets").expanduser()
+
+
+def prepared(named: Named, data_dir: Path) -> Path | None:
+    """The set below ``data_dir`` if it was prepared as array_record, the one format readable without TensorFlow."""
+    folder = data_dir / named.name / named.version
+    about = folder / "dataset_info.json"
+    if not about.is_file():
+        return None
+    try:
+        return folder if json.loads(about.read_text())["fileFormat"] == "array_record" else None
+    except (ValueError, KeyError, TypeError) as error:
+        raise UserError(f"{about} is damaged; remove {folder} and run `jaxnn data fetch {named.name}`") from error
+
+
+def read(named: Named, folder: Path) -> Dataset:
+    """The arrays of a prepared set, back in the order of the original files. Raises UserError if it is damaged."""
+    import tensorflow_datasets as tfds
+
+    try:
+        builder = tfds.builder_from_directory(folder)
+        train, test = (_read_split(builder, part) for part in ("train", "test"))
+    except Exception as error:  # array_record, protobuf and Pillow each have errors of their own
+        raise UserError(
+            f"{folder} is damaged ({_first_line(error)}); remove it and run `jaxnn data fetch {named.name}`"
+        ) from error
+    return Dataset(named.name, train, test, named.classes, str(folder))
+
+
+def _read_split(builder, part: str) -> Split:
+    import tensorflow_datasets as tfds
+    from PIL import Image
+
+    # The image is left as the bytes of its PNG: Pillow decodes faster than tfds does without TensorFlow.
+    source = builder.as_data_source(split=part, decoders={"image": tfds.decode.SkipDecoding()})
+    order = _order(len(source), part)
+    shape = builder.info.features["image"].shape
+    inputs, labels = np.empty((len(source), *shape), np.uint8), np.empty(len(source), np.int32)
+    for start in range(0, len(source), _CHUNK):
+        keys = range(start, min(start + _CHUNK, len(source)))
+        for key, example in zip(keys, source.__getitems__(list(keys)), strict=True):
+            pixels = np.asarray(Image.open(io.BytesIO(example["image"]), formats=["PNG"]))
+            inputs[order[key]] = pixels.reshape(shape)
+            labels[order[key]] = example["label"]
+    return Split(inputs, labels)
+
+
+def _order(n: int, part: str) -> list[int]:
+    """The original number of each record: tfds sorts by the hash of the key, salted with the split's name."""
+    from tensorflow_datasets.core.hashing import Hasher
+
+    hasher = Hasher(part)
+    return sorted(range(n), key=hasher.hash_key)
+
+
+def download(named: Named, data_dir: Path, *, origin: Origin) -> Path:
+    """Downloads and prepares the set below ``data_dir``. Raises UserError for wrong bytes or a failed download."""
+    import tensorflow_datasets as tfds
+    from tensorflow_datasets.core.download.download_manager import NonMatchingChecksumError
+
+    from jaxnn.data.tfds_builders import BUILDERS
+
+    data_dir.mkdir(parents=True, exist_ok=True)
+    if not sys.stderr.isatty():
+        tfds.disable_progress_bar()
+    try:
+        # What tfds prints is for no one; what it downloads is needed only until it is prepared.
+        with (
+            tempfile.TemporaryDirectory(dir=data_dir, prefix="downloads.") as downloads,
+            contextlib.redirect_stdout(io.StringIO()),
+            _few_retries(),
+        ):
+            builder = BUILDERS[named.name](data_dir=data_dir, origin=origin)
+            config = tfds.download.DownloadConfig(try_download_gcs=False)
+            builder.download_and_prepare(download_dir=downloads, file_format="array_record", download_config=config)
+    except NonMatchingChecksumError as error:
+        raise UserError(
+            f"{named.title}: what {origin.base} sent has the wrong checksum; try again later or use --data-dir"
+        ) from error
+    except UserError:
+        raise
+    except Exception as error:  # requests, tfds and the disk each have errors of their own
+        raise UserError(f"{named.title} could not be fetched from {origin.base}: {_first_line(error)}") from error
+    return Path(builder.data_dir)
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0]
+
+
+@contextlib.contextmanager
+def _few_retries() -> Iterator[None]:
+    """tfds tries ten times, for 205 seconds; its number of tries is a constant of a module."""
+    from tensorflow_datasets.core.download import downloader
+
+    before = downloader.MAX_RETRIES
+    downloader.MAX_RETRIES = 2
+    try:
+        yield
+    finally:
+        downloader.MAX_RETRIES = before
