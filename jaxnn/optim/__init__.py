@@ -1,0 +1,20 @@
+"""Optimizers and gradient clipping with the semantics of torch.optim and torch.nn.utils."""
+
+from jaxnn.optim.clipping import clip_grad_norm, clip_grad_value
+from jaxnn.optim.definitions import build
+from jaxnn.optim.rule import Rule, State
+from jaxnn.optim.transformations import adagrad, adam, adamw, nadam, rmsprop, sgd
+
+__all__ = [
+    "Rule",
+    "State",
+    "adagrad",
+    "adam",
+    "adamw",
+    "build",
+    "clip_grad_norm",
+    "clip_grad_value",
+    "nadam",
+    "rmsprop",
+    "sgd",
+]
