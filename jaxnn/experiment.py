@@ -1,0 +1,136 @@
+"""A recipe made ready to run on its data: the compiled program, the first state and each epoch's inputs."""
+
+import math
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+
+from jaxnn import evaluation, models, optim, schedules, step, streams
+from jaxnn.data import Dataset
+from jaxnn.data.order import Batching, batching, total_steps
+from jaxnn.nn import Conv2d
+from jaxnn.precision import Dtypes
+from jaxnn.recipe import Recipe
+from jaxnn.step import Program, Record, Segment, Split, TrainState
+
+
+class EpochPart(NamedTuple):
+    """Steps ``first``, ``first + 1``, ... of an epoch, all of one batch size."""
+
+    first: int
+    segment: Segment
+
+    @property
+    def stop(self) -> int:
+        return self.first + len(self.segment.order)
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """What stays the same from the first step of a run to the last (the stream and the schedule advance)."""
+
+    recipe: Recipe
+    dtypes: Dtypes
+    classes: int
+    batches: Batching
+    total: int
+    stream: streams.Stream
+    rule: optim.Rule
+    schedule: schedules.Schedule
+    program: Program
+    train: Split
+    test: Split
+    compiled_epoch: bool
+
+    def epoch_steps(self, epoch: int) -> int:
+        """The steps of ``epoch`` (from 1): all, unless the run ends inside it."""
+        return min(self.batches.steps, self.total - (epoch - 1) * self.batches.steps)
+
+    def epoch_parts(self, epoch: int) -> tuple[list[EpochPart], float]:
+        """Draws the batches and masks of ``epoch``; also returns its last learning rate."""
+        batches, first = self.batches, (epoch - 1) * self.batches.steps
+        order = self.stream.epoch_order(epoch, len(self.train.labels), shuffle=self.recipe.shuffle).astype(np.int32)
+        full_masks, tail_masks = self.stream.masks(epoch, batches, self.program.dropout)
+        hyperparameters = self.schedule.hyperparameters(first, self.epoch_steps(epoch))
+        scalars = self.rule.scalars(first, hyperparameters)
+        missing = batches.steps - self.epoch_steps(epoch)  # steps past the end of the run: only fill up the shape
+        table = {name: np.pad(v, (0, missing), mode="edge").astype(self.dtypes.param) for name, v in scalars.items()}
+
+        def part(start: int, examples: np.ndarray, masks: streams.Masks) -> EpochPart:
+            rows = {name: values[start : start + len(examples)] for name, values in table.items()}
+            return EpochPart(start, Segment(*jax.tree.map(jnp.asarray, (examples, rows, masks))))
+
+        cut = batches.full_steps * batches.batch_size
+        parts = [part(0, order[:cut].reshape(batches.full_steps, batches.batch_size), full_masks)]
+        if batches.tail:
+            parts.append(part(batches.full_steps, order[cut : cut + batches.tail].reshape(1, batches.tail), tail_masks))
+        return parts, float(hyperparameters["learning_rate"][-1])
+
+    def advance(
+        self, state: TrainState, record: Record, segment: Segment, start: int, stop: int
+    ) -> tuple[TrainState, Record]:
+        """Takes steps start..stop-1 of a segment: one compiled call for all, or one for each."""
+        if self.compiled_epoch:
+            return self.program.train_steps(state, record, self.train, segment, start, stop)
+        for i in range(start, stop):
+            state, record = self.program.train_step(state, record, self.train, segment, i)
+        return state, record
+
+    def warm_up(self, state: TrainState, record: Record, segment: Segment) -> None:
+        """Compiles what ``advance`` calls for this segment, on copies, so that no step's time includes it."""
+        state, record = jax.tree.map(jnp.array, (state, record))
+        jax.block_until_ready(self.advance(state, record, segment, 0, 1))
+
+    def evaluate(self, state: TrainState, split: Split) -> evaluation.Evaluation:
+        return evaluation.evaluate(
+            self.program, state, split, batch_size=self.recipe.eval_batch_size, classes=self.classes
+        )
+
+
+def build(recipe: Recipe, dataset: Dataset, dtypes: Dtypes) -> tuple[Experiment, TrainState]:
+    """The experiment of ``recipe`` on the prepared ``dataset``, and its state before the first step.
+
+    Raises UserError if the data cannot be trained on as the recipe says.
+    """
+    batches = batching(len(dataset.train), recipe)
+    classes = len(dataset.classes)
+    recipe.loss.require_classes(classes)
+    stream = streams.build(recipe)
+    model = models.build(
+        recipe.model,
+        input_shape=dataset.input_shape,
+        outputs=1 if recipe.loss.binary else classes,
+        rngs=stream.rngs,
+        param_dtype=dtypes.param,
+    )
+    total = total_steps(batches, recipe)
+    epochs = math.ceil(total / batches.steps)
+    schedule = schedules.build(recipe.schedule, optimizer=recipe.optimizer, epochs=epochs, total_steps=total)
+    rule = optim.build(schedule.optimizer)
+    experiment = Experiment(
+        recipe=recipe,
+        dtypes=dtypes,
+        classes=classes,
+        batches=batches,
+        total=total,
+        stream=stream,
+        rule=rule,
+        schedule=schedule,
+        program=step.build(model, recipe, rule, input_shape=dataset.input_shape, classes=classes, dtypes=dtypes),
+        train=step.device_split(dataset.train.inputs, dataset.train.labels, recipe.input, dtypes),
+        test=step.device_split(dataset.test.inputs, dataset.test.labels, recipe.input, dtypes),
+        compiled_epoch=_compiles_epochs(recipe, model),
+    )
+    return experiment, step.initial_state(model, rule)
+
+
+def _compiles_epochs(recipe: Recipe, model: nnx.Module) -> bool:
+    if recipe.dispatch != "auto":
+        return recipe.dispatch == "epoch"
+    # Inside a loop, XLA's CPU convolutions use one thread; step by step they use all.
+    convolves = any(isinstance(module, Conv2d) for _, module in nnx.iter_modules(model))
+    return not (convolves and jax.default_backend() == "cpu")

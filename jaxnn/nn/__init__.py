@@ -1,0 +1,11 @@
+"""Layers with torch.nn's semantics and default initialization, channels last."""
+
+from jaxnn.nn.conv import Conv2d as Conv2d
+from jaxnn.nn.dropout import Dropout as Dropout
+from jaxnn.nn.dropout import DropoutMask as DropoutMask
+from jaxnn.nn.linear import Flatten as Flatten
+from jaxnn.nn.linear import Linear as Linear
+from jaxnn.nn.normalization import BatchNorm1d as BatchNorm1d
+from jaxnn.nn.normalization import BatchNorm2d as BatchNorm2d
+from jaxnn.nn.pooling import AvgPool2d as AvgPool2d
+from jaxnn.nn.pooling import MaxPool2d as MaxPool2d

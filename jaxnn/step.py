@@ -1,0 +1,218 @@
+"""One training step and one evaluation step: every jit of the training path.
+
+A step knows no files, no epochs and no devices. It takes the whole split and the numbers of the
+examples in each batch, so that data stay where they are (as uint8) and are gathered, scaled and
+normalized inside the compiled code. The same step runs alone (``Program.train_step``) or many times
+in one compiled loop (``Program.train_steps``).
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx, traverse_util
+from jaxtyping import Array, Bool, Float, Int
+
+from jaxnn import losses, optim
+from jaxnn.nn.dropout import Dropout, DropoutMask, recording
+from jaxnn.precision import Dtypes
+from jaxnn.recipe import Clip, Input, Recipe
+
+Pytree = Any
+
+
+class DropoutSite(NamedTuple):
+    """A dropout layer: its path in the model, the shape of one example there, its rate."""
+
+    path: tuple[Any, ...]
+    shape: tuple[int, ...]
+    rate: float
+
+
+class TrainState(NamedTuple):
+    """All that training changes. ``buffers`` are BatchNorm's running statistics."""
+
+    step: Int[Array, ""]
+    params: Pytree
+    buffers: Pytree
+    optimizer: Pytree
+
+
+class Record(NamedTuple):
+    """What the steps of a segment measured."""
+
+    loss: Float[Array, " steps"]
+    correct: Int[Array, " steps"]
+
+
+class Split(NamedTuple):
+    """A split on the device, with what scales its images: (inputs / scale - mean) / std.
+
+    The three numbers are arguments of the step and not constants in it, because XLA would turn a
+    division by a constant into a product with its rounded inverse.
+    """
+
+    inputs: Array
+    labels: Int[Array, " examples"]
+    affine: tuple[Float[Array, ""], Float[Array, ""], Float[Array, ""]]
+
+
+class Segment(NamedTuple):
+    """Consecutive steps with equal batch sizes: examples, scalars of the optimizer and masks of each step."""
+
+    order: Int[Array, "steps batch"]
+    scalars: dict[str, Float[Array, " steps"]]
+    masks: dict[DropoutSite, Bool[Array, "steps batch *shape"]]
+
+
+@dataclass(frozen=True)
+class Program:
+    """The compiled functions of a recipe on one model.
+
+    ``train_step(state, record, split, segment, i)`` -> (state, record): step i of the segment.
+    ``train_steps(state, record, split, segment, start, stop)``: steps start..stop-1 in one call; the
+    bounds are traced, so that any number of steps is the same program.
+    ``eval_step(params, buffers, split, examples)`` -> (loss values, loss weights, predictions), each (batch,).
+    The first two consume ``state`` and ``record``.
+    """
+
+    train_step: Callable[..., tuple[TrainState, Record]]
+    train_steps: Callable[..., tuple[TrainState, Record]]
+    eval_step: Callable[..., tuple[Array, Array, Array]]
+    dropout: list[DropoutSite]
+
+
+def initial_state(model: nnx.Module, rule: optim.Rule) -> TrainState:
+    """The state before the first step. Copies the model's arrays, since the steps consume the state."""
+    _, params, _, buffers = nnx.split(model, nnx.Param, DropoutMask, ...)
+    params, buffers = jax.tree.map(jnp.array, (nnx.to_pure_dict(params), nnx.to_pure_dict(buffers)))
+    return TrainState(jnp.zeros((), jnp.int32), params, buffers, rule.init(params))
+
+
+def device_split(inputs: np.ndarray, labels: np.ndarray, spec: Input, dtypes: Dtypes) -> Split:
+    """A split as the step wants it: images stay uint8, tables become floats."""
+    is_images = inputs.dtype == np.uint8
+    floats = jnp.promote_types(dtypes.param, jnp.float32)
+    affine = (255.0, spec.mean, spec.std) if is_images else (1.0, 0.0, 1.0)
+    placed = jnp.asarray(inputs) if is_images else jnp.asarray(inputs, floats)
+    scale, mean, std = (jnp.asarray(value, floats) for value in affine)
+    return Split(placed, jnp.asarray(labels, jnp.int32), (scale, mean, std))
+
+
+def build(
+    model: nnx.Module,
+    recipe: Recipe,
+    rule: optim.Rule,
+    *,
+    input_shape: tuple[int, ...],
+    classes: int,
+    dtypes: Dtypes,
+) -> Program:
+    """The functions of ``recipe`` on ``model``; each is compiled when first called, once for each batch size."""
+    loss = losses.build(recipe.loss, classes=classes)
+    train_graph, eval_graph = _graphs(model)
+    _, _, masks, _ = nnx.split(model, nnx.Param, DropoutMask, ...)
+    no_masks = nnx.to_pure_dict(masks)
+    normalize = partial(_normalized, spec=recipe.input, dtypes=dtypes)
+
+    def forward(graph: Any, params: Pytree, buffers: Pytree, masks: Pytree, inputs: Array) -> tuple[Array, Pytree]:
+        compute = jax.tree.map(lambda p: p.astype(dtypes.compute), params)
+        merged = nnx.merge(graph, compute, masks, buffers)
+        outputs = merged(inputs).astype(dtypes.param)
+        return outputs, nnx.to_pure_dict(nnx.state(merged, nnx.BatchStat))
+
+    def one_step(
+        state: TrainState, record: Record, split: Split, segment: Segment, i: Int[Array, ""]
+    ) -> tuple[TrainState, Record]:
+        examples = segment.order[i]
+        inputs = normalize(split.inputs[examples], split.affine)
+        labels = split.labels[examples]
+        masks = _with_masks(no_masks, {site.path: mask[i] for site, mask in segment.masks.items()})
+
+        def objective(params: Pytree) -> tuple[Array, tuple[Array, Pytree]]:
+            outputs, buffers = forward(train_graph, params, state.buffers, masks, inputs)
+            return loss.value(outputs, labels), (outputs, buffers)
+
+        (value, (outputs, buffers)), gradients = jax.value_and_grad(objective, has_aux=True)(state.params)
+        gradients = clip_gradients(gradients, recipe.clip)
+        scalars = {name: values[i] for name, values in segment.scalars.items()}
+        updates, optimizer = rule.update(gradients, state.optimizer, state.params, scalars)
+        params = jax.tree.map(jnp.add, state.params, updates)
+        correct = jnp.sum(losses.predictions(outputs) == labels, dtype=jnp.int32)
+        record = Record(record.loss.at[i].set(value), record.correct.at[i].set(correct))
+        return TrainState(state.step + 1, params, buffers, optimizer), record
+
+    def many_steps(
+        state: TrainState, record: Record, split: Split, segment: Segment, start: Array, stop: Array
+    ) -> tuple[TrainState, Record]:
+        def body(i: Array, carry: tuple[TrainState, Record]) -> tuple[TrainState, Record]:
+            return one_step(carry[0], carry[1], split, segment, i)
+
+        return jax.lax.fori_loop(start, stop, body, (state, record))
+
+    def evaluate(params: Pytree, buffers: Pytree, split: Split, examples: Array) -> tuple[Array, Array, Array]:
+        inputs = normalize(split.inputs[examples], split.affine)
+        outputs, _ = forward(eval_graph, params, buffers, no_masks, inputs)
+        return *loss.per_example(outputs, split.labels[examples]), losses.predictions(outputs)
+
+    return Program(
+        train_step=jax.jit(one_step, donate_argnums=(0, 1)),
+        train_steps=jax.jit(many_steps, donate_argnums=(0, 1)),
+        eval_step=jax.jit(evaluate),
+        dropout=_dropout_sites(model, train_graph, input_shape),
+    )
+
+
+def clip_gradients(gradients: Pytree, clip: Clip) -> Pytree:
+    if clip.norm is not None:
+        return optim.clip_grad_norm(gradients, clip.norm)[0]
+    if clip.value is not None:
+        return optim.clip_grad_value(gradients, clip.value)
+    return gradients
+
+
+def _graphs(model: nnx.Module) -> tuple[Any, Any]:
+    """The model's structure in training and in evaluation mode; leaves it in training mode."""
+    model.eval()
+    eval_graph = nnx.split(model, nnx.Param, DropoutMask, ...)[0]
+    model.train()
+    return nnx.split(model, nnx.Param, DropoutMask, ...)[0], eval_graph
+
+
+def _normalized(inputs: Array, affine: tuple[Array, Array, Array], *, spec: Input, dtypes: Dtypes) -> Array:
+    """Images: ToTensor, then Normalize if the recipe asks for it; tables as they are."""
+    if inputs.dtype == jnp.uint8:
+        scale, mean, std = affine
+        inputs = inputs.astype(scale.dtype) / scale
+        if (spec.mean, spec.std) != (0.0, 1.0):
+            inputs = (inputs - mean) / std
+    return inputs.astype(dtypes.compute)
+
+
+def _with_masks(template: Pytree, masks: dict[tuple[Any, ...], Array]) -> Pytree:
+    """The template of mask variables with those in ``masks``, by layer path, filled in."""
+    if not masks:
+        return template
+    flat = traverse_util.flatten_dict(template)
+    return traverse_util.unflatten_dict(flat | {(*path, "mask"): mask for path, mask in masks.items()})
+
+
+def _dropout_sites(model: nnx.Module, graph: Any, input_shape: tuple[int, ...]) -> list[DropoutSite]:
+    """The dropout layers that drop, in the order of their calls, from an abstract forward pass."""
+    sites: list[DropoutSite] = []
+    if not any(isinstance(module, Dropout) and module.rate > 0 for _, module in nnx.iter_modules(model)):
+        return sites
+    states = nnx.split(model, nnx.Param, DropoutMask, ...)[1:]
+
+    def forward(x: Array) -> Array:
+        merged = nnx.merge(graph, *states)
+        paths = {id(module): path for path, module in nnx.iter_modules(merged)}
+        with recording(lambda module, shape: sites.append(DropoutSite(paths[id(module)], shape[1:], module.rate))):
+            return merged(x)
+
+    jax.eval_shape(forward, jax.ShapeDtypeStruct((2, *input_shape), jnp.float32))
+    return sites
