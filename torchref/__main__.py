@@ -1,0 +1,135 @@
+"""The child process of `jaxnn train --framework torch` and of `jaxnn evaluate` on such a run.
+
+    python -m torchref train --out PATH [--resume] [--checkpoint-every N] < recipe.json
+    python -m torchref evaluate --run PATH [--split test] [--data-dir DIR]
+
+Prints one JSON object a line: {"event": "notice" | "progress" | "epoch" | "result" | "error", ...}.
+Exit codes: 0 done, 1 a loss was not finite, 2 bad input, 130 and 143 interrupted.
+"""
+
+import argparse
+import json
+import signal
+import sys
+from pathlib import Path
+from typing import Any
+
+from jaxnn import data
+from jaxnn.data import Dataset, UserError
+from jaxnn.recipe import Recipe
+from jaxnn.run_dir import NonFiniteLossError, RunDir
+from torchref.evaluate import evaluate
+from torchref.loop import Interrupted, train
+
+
+class _Signaled(BaseException):
+    """A signal came where there is nothing to save."""
+
+
+class _Signals:
+    """Turns SIGINT and SIGTERM into a request while training, and into _Signaled before it or at the second one."""
+
+    def __init__(self) -> None:
+        self.training = False
+        self.received: int | None = None
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, self._receive)
+
+    def _receive(self, number: int, frame: object) -> None:
+        repeated, self.received = self.received is not None, number
+        if repeated or not self.training:
+            raise _Signaled
+
+    def should_stop(self) -> bool:
+        return self.received is not None
+
+    @property
+    def exit_code(self) -> int:
+        return 128 + (self.received or signal.SIGINT)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    options = _parse(arguments)
+    signals = _Signals()
+    try:
+        if options.command == "train":
+            _train(options, signals)
+        else:
+            _evaluate(options)
+        return 0
+    except (UserError, OSError) as error:  # OSError: a full disk, a vanished folder
+        _emit("error", code=2, message=str(error))
+        return 2
+    except NonFiniteLossError as error:
+        _emit("error", code=1, message=str(error))
+        return 1
+    except Interrupted as stop:
+        _notice(str(stop))
+        return signals.exit_code
+    except _Signaled:
+        return signals.exit_code
+
+
+def _parse(arguments: list[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m torchref")
+    commands = parser.add_subparsers(dest="command", required=True)
+    training = commands.add_parser("train", help="train the recipe on standard input")
+    training.add_argument("--out", type=Path, required=True)
+    training.add_argument("--resume", action="store_true")
+    training.add_argument("--checkpoint-every", type=int, metavar="STEPS")
+    evaluation = commands.add_parser("evaluate", help="measure the newest checkpoint of a run")
+    evaluation.add_argument("--run", type=Path, required=True)
+    evaluation.add_argument("--split", choices=("train", "test"), default="test")
+    evaluation.add_argument("--data-dir", help="where the data are now, if they have moved")
+    return parser.parse_args(arguments)
+
+
+def _train(options: argparse.Namespace, signals: _Signals) -> None:
+    recipe = Recipe.from_json(sys.stdin.read(), where="the recipe on standard input")
+    dataset = _load(recipe)
+    signals.training = True
+    row = train(
+        recipe,
+        dataset,
+        RunDir(options.out),
+        resume=options.resume,
+        checkpoint_every=options.checkpoint_every,
+        on_notice=_notice,
+        on_progress=lambda **fields: _emit("progress", **fields),
+        on_epoch=lambda row: _emit("epoch", **row),
+        should_stop=signals.should_stop,
+    )
+    _emit("result", **row)
+
+
+def _evaluate(options: argparse.Namespace) -> None:
+    run = RunDir(options.run)
+    recipe, framework = run.read_recipe()
+    if framework != "torch":
+        raise UserError(
+            f"{options.run} was trained with --framework {framework}, whose checkpoints PyTorch cannot read"
+        )
+    if options.data_dir is not None:
+        recipe = recipe.replace(data_dir=options.data_dir)
+    _emit("result", **evaluate(recipe, _load(recipe), run, options.split, on_notice=_notice))
+
+
+def _load(recipe: Recipe) -> Dataset:
+    if recipe.dataset is None:
+        raise UserError(f"recipe {recipe.name} has no data set of its own; name one with --dataset")
+    dataset = data.load(
+        recipe.dataset, data_dir=recipe.data_dir, label=recipe.label, header=recipe.header, seed=recipe.seed
+    )
+    return data.prepare(dataset, recipe.input)
+
+
+def _notice(text: str) -> None:
+    _emit("notice", text=text)
+
+
+def _emit(event: str, **fields: Any) -> None:
+    print(json.dumps({"event": event} | fields), flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

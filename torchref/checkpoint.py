@@ -1,0 +1,67 @@
+"""Checkpoint files of a run: RUN/checkpoints/step-00000123.pt, the newest two of them.
+
+Each is a dict that torch.load(weights_only=True) reads, and whole: it replaces its name in one step.
+"""
+
+import io
+import re
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from jaxnn.data import UserError
+from jaxnn.run_dir import RunDir, write_atomically
+
+_KEPT = 2
+_NAME = re.compile(r"step-(\d+)\.pt")
+
+
+def save(run: RunDir, step: int, state: dict[str, Any]) -> None:
+    """Writes the state after ``step`` steps and removes all but the newest two files."""
+    content = io.BytesIO()
+    torch.save(state, content)
+    write_atomically(run.checkpoints / f"step-{step:08d}.pt", content.getvalue())
+    for path in _newest_first(run)[_KEPT:]:
+        path.unlink()
+
+
+def load(run: RunDir, on_notice: Callable[[str], None]) -> dict[str, Any] | None:
+    """The newest state that can be read, on the CPU; None if the run has no checkpoint.
+
+    Says through ``on_notice`` which damaged files it passed over. Raises UserError if all are damaged.
+    """
+    paths = _newest_first(run)
+    for path in paths:
+        try:
+            return _read(path)
+        except Exception as error:  # a damaged file can fail anywhere in its reader
+            on_notice(f"{path} is damaged and is passed over ({type(error).__name__})")
+    if paths:
+        raise UserError(f"none of the checkpoints in {run.checkpoints} can be read; train anew with --overwrite")
+    return None
+
+
+def discard_after(run: RunDir, step: int) -> None:
+    """Removes files of later steps: the damaged ones that ``load`` passed over."""
+    for path in _newest_first(run):
+        if _step(path) > step:
+            path.unlink()
+
+
+def _read(path: Path) -> dict[str, Any]:
+    with zipfile.ZipFile(path) as archive:
+        if archive.testzip() is not None:  # torch.load itself does not look at the checksums
+            raise ValueError("checksum")
+    return torch.load(path, map_location="cpu", weights_only=True)
+
+
+def _newest_first(run: RunDir) -> list[Path]:
+    found = [path for path in run.checkpoints.glob("step-*.pt") if _NAME.fullmatch(path.name)]
+    return sorted(found, key=_step, reverse=True)
+
+
+def _step(path: Path) -> int:
+    return int(path.stem.removeprefix("step-"))

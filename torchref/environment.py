@@ -1,0 +1,35 @@
+"""What a run ran on: versions, devices, threads, precision flags, data."""
+
+import importlib.metadata
+from typing import Any
+
+import torch
+
+from jaxnn.data import Dataset
+
+_PACKAGES = ("jaxnn", "torch", "numpy")
+
+
+def describe(dataset: Dataset, device: torch.device) -> dict[str, Any]:
+    """The content of environment.json for a PyTorch run on ``device``."""
+    return {
+        "framework": "torch",
+        "versions": {name: importlib.metadata.version(name) for name in _PACKAGES},
+        "backend": device.type,
+        "devices": [torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu"],
+        "mesh": None,
+        "threads": torch.get_num_threads(),
+        "precision": {
+            "float32_matmul_precision": torch.get_float32_matmul_precision(),
+            "cudnn_allow_tf32": torch.backends.cudnn.allow_tf32,
+            "deterministic_algorithms": torch.are_deterministic_algorithms_enabled(),
+        },
+        "data": {
+            "name": dataset.name,
+            "source": dataset.source,
+            "fingerprint": dataset.fingerprint,
+            "train_examples": len(dataset.train),
+            "test_examples": len(dataset.test),
+            "classes": list(dataset.classes),
+        },
+    }

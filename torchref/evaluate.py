@@ -1,0 +1,76 @@
+"""Mean loss, accuracy and confusion of a model on a split."""
+
+from collections.abc import Callable
+from typing import Any, Literal
+
+import torch
+from torch import nn
+
+from jaxnn.data import Dataset, UserError
+from jaxnn.recipe import Recipe
+from jaxnn.run_dir import RunDir
+from torchref import checkpoint, losses, models, precision, step, tensors
+
+
+def measure(model: nn.Module, recipe: Recipe, examples: tensors.Examples, classes: int) -> dict[str, Any]:
+    """loss, accuracy, class_accuracy (None for a class without examples), confusion[true][predicted], examples.
+
+    Accuracies are from 0 to 1. Leaves the model in training mode and torch's generator as it was.
+    """
+    model.eval()
+    dtype = precision.dtype(recipe.precision)
+    values, predicted = [], []
+    batches = zip(
+        examples.inputs.split(recipe.eval_batch_size), examples.labels.split(recipe.eval_batch_size), strict=True
+    )
+    for inputs, labels in batches:
+        inputs = step.normalize(inputs, recipe.input, dtype)
+        batch_values, batch_predicted = step.eval_step(model, recipe.loss, inputs, labels)
+        values.append(batch_values)
+        predicted.append(batch_predicted)
+    model.train()
+    pairs = examples.labels * classes + torch.cat(predicted)
+    confusion = torch.bincount(pairs, minlength=classes**2).reshape(classes, classes).tolist()
+    correct = [confusion[label][label] for label in range(classes)]
+    totals = [sum(row) for row in confusion]
+    return {
+        "loss": losses.mean(recipe.loss, torch.cat(values), examples.labels),
+        "accuracy": sum(correct) / sum(totals),
+        "class_accuracy": [c / total if total else None for c, total in zip(correct, totals, strict=True)],
+        "confusion": confusion,
+        "examples": sum(totals),
+    }
+
+
+def evaluate(
+    recipe: Recipe,
+    dataset: Dataset,
+    run: RunDir,
+    split: Literal["train", "test"] = "test",
+    *,
+    on_notice: Callable[[str], None] = lambda text: None,
+) -> dict[str, Any]:
+    """``measure`` of the run's newest checkpoint: test_loss, test_accuracy, class_accuracy, confusion, examples.
+
+    On the test split they equal the last row of metrics.jsonl; for the training split the names stay the
+    same. Raises UserError if there is no readable checkpoint, or if it does not fit the recipe and the data.
+    """
+    state = checkpoint.load(run, on_notice)
+    if state is None:
+        raise UserError(f"{run.path} has no checkpoint yet; train it first")
+    classes = len(dataset.classes)
+    outputs = 1 if recipe.loss.binary else classes
+    losses.build(recipe.loss, classes=classes)  # refuses a data set that the loss does not fit
+    device = precision.device()
+    with torch.random.fork_rng(devices=[]):  # the new weights are drawn only to be replaced
+        model = models.build(recipe.model, input_shape=dataset.input_shape, outputs=outputs)
+    precision.place(model, recipe.precision, device)
+    try:
+        model.load_state_dict(state["model"])
+    except (RuntimeError, KeyError) as error:
+        raise UserError(
+            f"the checkpoint in {run.checkpoints} does not fit data set {dataset.name} of shape "
+            f"{dataset.input_shape} with {classes} classes; evaluate on the data that the run was trained on"
+        ) from error
+    result = measure(model, recipe, tensors.load(getattr(dataset, split), device), classes)
+    return {"test_loss": result.pop("loss"), "test_accuracy": result.pop("accuracy")} | result

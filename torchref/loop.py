@@ -1,0 +1,212 @@
+"""The training loop: epochs of steps, each followed by an evaluation, a row of metrics and a checkpoint."""
+
+import math
+import time
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from jaxnn.data import Dataset, UserError
+from jaxnn.recipe import Recipe
+from jaxnn.run_dir import NonFiniteLossError, RunDir
+from torchref import checkpoint, environment, order, precision, schedules, tensors
+from torchref import resume as resumption
+from torchref import state as states
+from torchref.evaluate import measure
+from torchref.state import Plan, State
+from torchref.step import normalize, train_step
+
+# Without log_every the losses are looked at this often: a diverged run should not go on to its epoch's end.
+_SETTLE_EVERY = 100
+_CHECKPOINT_SECONDS = 1.0  # epochs shorter than this share a checkpoint
+
+
+class Interrupted(Exception):
+    """``should_stop`` ended the run after ``step`` steps, which the newest checkpoint holds."""
+
+    def __init__(self, step: int) -> None:
+        self.step = step
+        super().__init__(f"interrupted after step {step}; the same command with --resume continues there")
+
+
+def train(
+    recipe: Recipe,
+    dataset: Dataset,
+    run: RunDir,
+    *,
+    resume: bool = False,
+    checkpoint_every: int | None = None,
+    on_notice: Callable[[str], None] = lambda text: None,
+    on_progress: Callable[..., None] = lambda **fields: None,
+    on_epoch: Callable[[dict[str, Any]], None] = lambda row: None,
+    should_stop: Callable[[], bool] = lambda: False,
+) -> dict[str, Any]:
+    """Trains ``recipe`` on ``dataset``, made ready by jaxnn.data.prepare; returns the last row of metrics.
+
+    Replaces what ``run`` holds, once recipe and data are known to fit; ``resume`` continues from its newest
+    checkpoint, if there is one, to the same bits as without the break. ``checkpoint_every``: steps between
+    checkpoints, besides the one of each epoch. ``on_progress`` gets epoch, step (of the epoch),
+    steps_per_epoch, running_loss (mean of the last ``recipe.log_every`` batches) and accuracy (of the
+    epoch so far). Raises UserError for a recipe that does not fit the data or PyTorch,
+    NonFiniteLossError, and Interrupted.
+    """
+    if recipe.rng == "jax":
+        raise UserError("rng 'jax' names JAX's own random streams, which PyTorch does not have; use rng 'torch'")
+    given = recipe
+    recipe = _fit_batch_size(given, len(dataset.train), on_notice)
+    plan = states.plan(recipe, len(dataset.train))
+    device = precision.device()
+    with precision.default_dtype(recipe.precision):
+        state = states.start(recipe, dataset, device, plan)
+        saved = resumption.load(run, dataset, on_notice) if resume else None
+        if saved is not None:
+            states.restore(state, saved)
+            if states.is_finished(state, plan):
+                on_notice(f"{run.path} has already trained all {plan.steps} steps; nothing is left to do")
+                return state.rows[-1]
+            state.rows = [row for row in state.rows if row["epoch"] < state.epoch]
+        if saved is None:
+            run.create(given, "torch")
+            run.write_environment(environment.describe(dataset, device))
+        else:
+            run.write_recipe(given, "torch")
+            run.write_metrics(state.rows)
+        train_set, test_set = (tensors.load(split, device) for split in (dataset.train, dataset.test))
+
+        saved_at = -math.inf
+
+        def save() -> None:
+            nonlocal saved_at
+            saved_at = time.monotonic()
+            if states.is_finite(state):  # if not, the next loss says so, and the last good checkpoint stays
+                checkpoint.save(run, state.step, states.snapshot(state))
+
+        while not states.is_finished(state, plan):
+            learning_rate = _run_steps(
+                recipe, plan, state, train_set, checkpoint_every, save=save, report=on_progress, should_stop=should_stop
+            )
+            if state.step_in_epoch < plan.steps_in(state.epoch):
+                save()
+                raise Interrupted(state.step)
+            row = _train_row(recipe, state, len(dataset.train)) | {"learning_rate": learning_rate}
+            row |= _test_row(recipe, state, test_set, len(dataset.classes))
+            state.rows.append(row)
+            if state.step_in_epoch == plan.steps_per_epoch:
+                schedules.after_epoch(recipe.schedule, state.scheduler, row)
+                state.next_epoch()
+            run.append_metrics(row)
+            if states.is_finished(state, plan) or time.monotonic() - saved_at >= _CHECKPOINT_SECONDS:
+                save()
+            on_epoch(row)
+            if should_stop() and not states.is_finished(state, plan):
+                save()
+                raise Interrupted(state.step)
+        return state.rows[-1]
+
+
+def _fit_batch_size(recipe: Recipe, examples: int, on_notice: Callable[[str], None]) -> Recipe:
+    if recipe.batch_size is None or recipe.batch_size <= examples:
+        return recipe
+    on_notice(f"batch_size {recipe.batch_size} is larger than the training split; using all {examples} examples")
+    return recipe.replace(batch_size=examples)
+
+
+def _run_steps(
+    recipe: Recipe,
+    plan: Plan,
+    state: State,
+    examples: tensors.Examples,
+    checkpoint_every: int | None,
+    *,
+    save: Callable[[], None],
+    report: Callable[..., None],
+    should_stop: Callable[[], bool],
+) -> float:
+    """Trains to the end of the epoch, or to the step at which it should stop; the learning rate of the last step."""
+    began = time.perf_counter()
+    inputs, labels = examples
+    dtype = precision.dtype(recipe.precision)
+    batches = _draw_batches(recipe, state, examples)[: plan.steps_in(state.epoch)]
+    learning_rate = state.optimizer.param_groups[0]["lr"]
+    for batch in batches[state.step_in_epoch :]:
+        x = normalize(inputs[batch], recipe.input, dtype)
+        value, correct = train_step(state.model, state.optimizer, state.loss, recipe.clip, x, labels[batch])
+        state.tally.add(value, correct)
+        learning_rate = state.optimizer.param_groups[0]["lr"]
+        schedules.after_step(recipe.schedule, state.scheduler)
+        state.step += 1
+        state.step_in_epoch += 1
+        if state.step_in_epoch % (recipe.log_every or _SETTLE_EVERY) == 0:
+            state.tally.settle(state.epoch)
+            _report(recipe, plan, state, len(labels), report)
+        if should_stop():
+            break
+        if checkpoint_every and state.step % checkpoint_every == 0 and state.step_in_epoch < len(batches):
+            state.tally.settle(state.epoch)
+            state.seconds += time.perf_counter() - began
+            save()
+            began = time.perf_counter()
+    state.tally.settle(state.epoch)
+    state.seconds += time.perf_counter() - began
+    return learning_rate
+
+
+def _draw_batches(recipe: Recipe, state: State, examples: tensors.Examples) -> tuple[Tensor, ...]:
+    """The batches of the epoch; those of one under way are drawn again, without moving the generator."""
+    now = torch.get_rng_state()
+    torch.set_rng_state(state.epoch_rng)
+    count = len(examples.labels)
+    batch_size = recipe.batch_size or count
+    batches = order.draw(
+        count,
+        batch_size=batch_size,
+        shuffle=recipe.shuffle,
+        drop_last=recipe.drop_last,
+        device=examples.labels.device,
+    )
+    if state.step_in_epoch > 0:
+        torch.set_rng_state(now)
+    return batches
+
+
+def _examples_done(recipe: Recipe, state: State, examples: int) -> int:
+    return min(state.step_in_epoch * (recipe.batch_size or examples), examples)
+
+
+def _report(recipe: Recipe, plan: Plan, state: State, examples: int, report: Callable[..., None]) -> None:
+    report(
+        epoch=state.epoch,
+        step=state.step_in_epoch,
+        steps_per_epoch=plan.steps_per_epoch,
+        running_loss=state.tally.losses[-recipe.log_every :].mean().item() if recipe.log_every else None,
+        accuracy=state.tally.correct.sum().item() / _examples_done(recipe, state, examples),
+    )
+
+
+def _train_row(recipe: Recipe, state: State, examples: int) -> dict[str, Any]:
+    """What the epoch's steps measured on the way, before each update."""
+    done = _examples_done(recipe, state, examples)
+    return {
+        "epoch": state.epoch,
+        "step": state.step,
+        "train_loss": state.tally.loss(
+            batch_size=recipe.batch_size or examples, examples=done, summed=recipe.loss.summed
+        ),
+        "train_accuracy": state.tally.correct.sum().item() / done,
+        "seconds": state.seconds,
+        "examples_per_second": done / state.seconds,
+    }
+
+
+def _test_row(recipe: Recipe, state: State, examples: tensors.Examples, classes: int) -> dict[str, Any]:
+    """The model after the epoch. Raises NonFiniteLossError if its last update spoiled it."""
+    measured = measure(state.model, recipe, examples, classes)
+    if not math.isfinite(measured["loss"]):
+        raise NonFiniteLossError(epoch=state.epoch, step=state.step_in_epoch, loss=measured["loss"])
+    return {
+        "test_loss": measured["loss"],
+        "test_accuracy": measured["accuracy"],
+        "test_class_accuracy": measured["class_accuracy"],
+    }

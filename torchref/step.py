@@ -1,0 +1,51 @@
+"""One step of training and of evaluation."""
+
+import torch
+from torch import Tensor, nn
+
+from jaxnn.recipe import Clip, Input, Loss
+from torchref import losses, optim
+
+
+def normalize(images: Tensor, input: Input, dtype: torch.dtype) -> Tensor:
+    """uint8 (batch, height, width, channels) -> ``dtype`` (batch, channels, height, width), scaled as ``input`` says.
+
+    As torchvision's ToTensor and Normalize: x / 255, then (x - mean) / std. A table (batch, features)
+    was made ready by jaxnn.data and is only converted.
+    """
+    if images.ndim == 2:
+        return images.to(dtype)
+    scaled = images.permute(0, 3, 1, 2).to(dtype, memory_format=torch.contiguous_format).div_(255)
+    if (input.mean, input.std) == (0.0, 1.0):
+        return scaled
+    return scaled.sub_(input.mean).div_(input.std)
+
+
+def predict(outputs: Tensor) -> Tensor:
+    """Class numbers (batch,): the first largest output, or whether the only one, the log-odds, is above 0."""
+    return (outputs.squeeze(1) > 0).long() if outputs.shape[1] == 1 else outputs.argmax(1)
+
+
+def train_step(
+    model: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    loss: losses.LossFunction,
+    clip: Clip,
+    inputs: Tensor,
+    labels: Tensor,
+) -> tuple[Tensor, Tensor]:
+    """Updates the model in place on one batch; the loss and the number of correct predictions before the update."""
+    optimizer.zero_grad()
+    outputs = model(inputs)
+    value = loss(outputs, labels)
+    value.backward()
+    optim.clip(model.parameters(), clip)
+    optimizer.step()
+    return value.detach(), (predict(outputs.detach()) == labels).sum()
+
+
+def eval_step(model: nn.Module, loss: Loss, inputs: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+    """The loss of each example and its predicted class, both (batch,)."""
+    with torch.inference_mode():
+        outputs = model(inputs)
+        return losses.per_example(loss, outputs, labels), predict(outputs)
