@@ -1,0 +1,67 @@
+"""The command line: the only room that prints, draws progress and ends the process.
+
+Exit codes: 0 done, 1 a comparison or check failed, 2 bad input or use (one sentence on standard
+error), 130 and 143 interrupted.
+"""
+
+import importlib
+import os
+import sys
+
+from jaxnn.cli.arguments import nearest
+from jaxnn.errors import ChildError, Interrupted, NonFiniteLossError, UserError
+
+_COMMANDS = {
+    "recipes": "list the recipes: data set, model, expected accuracy",
+    "train": "train a recipe, in JAX or (--framework torch) in PyTorch",
+    "evaluate": "loss, accuracies and confusion matrix of a trained run",
+    "data": "list, fetch or check data sets",
+}
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Runs one command and returns its exit code."""
+    argv = sys.argv[1:] if argv is None else argv
+    try:
+        return _dispatch(argv)
+    except UserError as error:
+        return _fail(error, 2)
+    except NonFiniteLossError as error:
+        return _fail(error, 1)
+    except Interrupted as error:
+        return _fail(error, 128 + error.signal)
+    except ChildError as error:
+        return _fail(error, error.code)
+    except KeyboardInterrupt:
+        return _fail("interrupted", 130)
+    except BrokenPipeError:  # the reader of a pipe has gone
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+
+
+def _dispatch(argv: list[str]) -> int:
+    if not argv or argv[0] in ("-h", "--help"):
+        print(_help())
+        return 0 if argv else 2
+    if argv[0] == "--version":
+        from jaxnn import __version__
+
+        print(__version__)
+        return 0
+    command, *rest = argv
+    if command not in _COMMANDS:
+        raise UserError(f"there is no command {command!r}; {nearest(command, _COMMANDS)}")
+    return importlib.import_module(f"jaxnn.cli.{command}").run(rest)
+
+
+def _help() -> str:
+    width = max(map(len, _COMMANDS)) + 2
+    lines = [f"  {name:<{width}}{about}" for name, about in _COMMANDS.items()]
+    return "\n".join(
+        ["usage: jaxnn COMMAND ...", "", *lines, "", "`jaxnn COMMAND --help` lists the options of a command."]
+    )
+
+
+def _fail(error: object, code: int) -> int:
+    print(f"jaxnn: {error}", file=sys.stderr)
+    return code

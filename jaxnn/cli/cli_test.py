@@ -1,0 +1,200 @@
+"""The command line as users and programs meet it: exit codes, one sentence for each mistake, nothing left behind."""
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from jaxnn.cli import main
+from jaxnn.run_dir import RunDir
+
+DIGITS = ["train", "mnist-mlp", "--dataset", "digits"]
+
+MISTAKES = {
+    "unknown command": (["tran"], "did you mean 'train'?"),
+    "no recipe": (["train"], "`jaxnn recipes` lists them"),
+    "unknown recipe": (["train", "mnist-mpl"], "did you mean 'mnist-mlp'?"),
+    "unknown field": ([*DIGITS, "--optimizer.learnin-rate", "1"], "did you mean --optimizer.learning-rate?"),
+    "batch size 0": ([*DIGITS, "--batch-size", "0"], "batch_size must be at least 1, but it is 0"),
+    "batch size of words": ([*DIGITS, "--batch-size", "ten"], "--batch-size"),
+    "batch size above the set": ([*DIGITS, "--batch-size", "1438"], "larger than the training split of 1437"),
+    "negative learning rate": ([*DIGITS, "--optimizer.learning-rate", "-1"], "optimizer.learning_rate must be"),
+    "infinite learning rate": ([*DIGITS, "--optimizer.learning-rate", "inf"], "optimizer.learning_rate must be"),
+    "NaN learning rate": ([*DIGITS, "--optimizer.learning-rate", "nan"], "optimizer.learning_rate must be"),
+    "option of another optimizer": ([*DIGITS, "--optimizer.momentum", "0.9"], "it belongs to sgd, rmsprop"),
+    "unknown optimizer": ([*DIGITS, "--optimizer.name", "adm"], "adagrad"),
+    "renaming": ([*DIGITS, "--name", "mine"], "--name cannot be changed"),
+    "epochs 0": ([*DIGITS, "--epochs", "0"], "epochs must be at least 1"),
+    "unknown data set": (["train", "mnist-mlp", "--dataset", "digts"], "did you mean 'digits'?"),
+    "data set not there": (["train", "mnist-mlp", "--data-dir", "nowhere"], "nowhere"),
+    "no data set": (["train", "csv"], "--dataset FILE"),
+    "table for an image recipe": (["train", "lenet", "--dataset", "iris"], "iris is a table"),
+    "images for a table recipe": (["train", "csv", "--dataset", "digits"], "digits holds images"),
+    "binary loss, three classes": (["train", "csv", "--dataset", "iris", "--loss.name", "bce"], "is for two classes"),
+    "binary loss on a log-softmax": ([*DIGITS, "--loss.name", "bce"], "ends in a log-softmax"),
+    "resume and overwrite": ([*DIGITS, "--resume", "--overwrite"], "exclude each other"),
+    "sweep of nothing": ([*DIGITS, "--sweep", "optimizer.lr"], "FIELD=a,b,c"),
+    "sweep of an unknown field": ([*DIGITS, "--sweep", "optimizer.learning=1"], "optimizer.learning_rate"),
+    "sweep of a wrong value": ([*DIGITS, "--sweep", "epochs=1,two"], "two"),
+    "no seeds": ([*DIGITS, "--seeds", "0"], "--seeds must be at least 1"),
+    "one-cycle without momentum": (["train", "mnist-mlp", "--dataset", "digits", "--optimizer.name", "adagrad",
+                                    "--schedule.name", "one_cycle"], "momentum"),
+    "evaluate nothing": (["evaluate", "nowhere"], "has no recipe.json"),
+    "unknown data command": (["data", "lst"], "did you mean 'list'?"),
+    "check of an unknown set": (["data", "check", "digts"], "digits"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", MISTAKES)
+def test_a_mistake_is_one_sentence_and_leaves_nothing(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    argv, expected = MISTAKES[name]
+    out = ["--out", "run"] if argv[0] == "train" else []
+    assert main([*argv, *out]) == 2
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert captured.err.startswith("jaxnn: ")
+    assert captured.err.count("\n") == 1
+    assert expected in captured.err
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.fixture
+def run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Path:
+    """A finished run of two epochs."""
+    assert main([*DIGITS, "--epochs", "2", "--out", str(tmp_path / "run")]) == 0
+    last = capsys.readouterr().out.splitlines()[-1]
+    assert last.startswith("test accuracy 0.")
+    assert last.endswith(str(tmp_path / "run"))
+    return tmp_path / "run"
+
+
+def test_train_then_evaluate_then_resume(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    rows = RunDir(run).read_metrics()
+    assert [row["epoch"] for row in rows] == [1, 2]
+    assert json.loads((run / "environment.json").read_text())["data"]["name"] == "digits"
+    assert main(["evaluate", str(run), "--json"]) == 0
+    evaluated = json.loads(capsys.readouterr().out)
+    assert evaluated["test_accuracy"] == rows[-1]["test_accuracy"]
+    assert evaluated["test_loss"] == rows[-1]["test_loss"]
+    assert evaluated["class_accuracy"] == rows[-1]["test_class_accuracy"]
+    assert main(["evaluate", str(run)]) == 0
+    assert f"accuracy {rows[-1]['test_accuracy']:.4f}" in capsys.readouterr().out
+    assert main(["train", "--resume", "--out", str(run)]) == 0
+    assert "finished already" in capsys.readouterr().out
+    assert main(["train", "mnist-mlp", "--resume", "--out", str(run), "--epochs", "3", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out.splitlines()[-1])["epoch"] == 3
+
+
+def test_a_run_is_not_touched_without_leave(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    before = {path: path.read_bytes() for path in run.rglob("*") if path.is_file()}
+    again = [*DIGITS, "--out", str(run)]
+    for argv, expected in {
+        tuple(again): "--overwrite",
+        (*again, "--resume", "--seed", "1"): "seed is 420",
+        (*again, "--resume", "--framework", "torch"): "--framework jax",
+        ("train", "lenet", "--out", str(run), "--resume"): "'mnist-mlp', not 'lenet'",
+        (*again, "--overwrite", "--batch-size", "0"): "batch_size",
+        (*again, "--overwrite", "--loss.weight", "1", "2"): "10 classes",
+    }.items():
+        assert main(list(argv)) == 2
+        assert expected in capsys.readouterr().err
+        assert {path: path.read_bytes() for path in run.rglob("*") if path.is_file()} == before
+    (run / "notes.txt").write_text("mine")
+    assert main([*again, "--overwrite", "--epochs", "1"]) == 0
+    assert len(RunDir(run).read_metrics()) == 1
+    assert (run / "notes.txt").read_text() == "mine"
+
+
+def test_places_that_cannot_be_written(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "file").write_text("")
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "folder" / "photo.jpg").write_text("")
+    for out, expected in {"file": "is a file", "folder": "other files", "file/below": "file"}.items():
+        assert main([*DIGITS, "--out", str(tmp_path / out)]) == 2
+        error = capsys.readouterr().err
+        assert expected in error
+        assert error.count("\n") == 1
+    assert main([*DIGITS, "--out", "/proc/run"]) == 2
+    assert "cannot be written" in capsys.readouterr().err
+
+
+def test_seeds_and_sweeps_have_folders_of_their_own(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    argv = [*DIGITS, "--epochs", "1", "--seed", "3", "--seeds", "2", "--sweep", "batch_size=50,100", "--json"]
+    assert main([*argv, "--out", str(tmp_path / "runs")]) == 0
+    summary = json.loads(capsys.readouterr().out)
+    folders = {str(path.parent.relative_to(tmp_path / "runs")) for path in tmp_path.rglob("recipe.json")}
+    assert folders == {f"batch_size={b}/seed-{s}" for b in (50, 100) for s in (3, 4)}
+    accuracies = [one["test_accuracy"] for one in summary["runs"]]
+    assert summary["test_accuracy"] == pytest.approx(sum(accuracies) / 4)
+
+
+def test_a_loss_that_is_not_finite_ends_with_1(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    argv = [*DIGITS, "--optimizer.name", "sgd", "--optimizer.learning-rate", "1e6", "--out", str(tmp_path / "run")]
+    assert main(argv) == 1
+    assert "at step 3 of epoch 1" in capsys.readouterr().err
+    assert main([*argv, "--overwrite", "--framework", "torch"]) == 1
+    assert "at step 3 of epoch 1" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("framework", "number", "code"),
+    [("jax", signal.SIGINT, 130), ("jax", signal.SIGTERM, 143), ("torch", signal.SIGTERM, 143)],
+)
+def test_an_interrupted_run_is_resumed_to_the_same_end(
+    framework: str, number: int, code: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The child is stopped in the middle; its rows are those of a run left alone."""
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    stopped, alone = tmp_path / "stopped", tmp_path / "alone"
+    argv = ["train", "breast-cancer", "--framework", framework]
+    command = [sys.executable, "-m", "jaxnn", *argv, "--epochs", "5000", "--out", str(stopped)]
+    child = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    deadline = time.monotonic() + 90
+    while not RunDir(stopped).read_metrics() and time.monotonic() < deadline:
+        time.sleep(0.02)
+    child.send_signal(number)
+    _, error = child.communicate(timeout=60)
+    assert child.returncode == code, error
+    assert "--resume" in error
+    done = len(RunDir(stopped).read_metrics())
+    assert 0 < done < 5000
+    assert main(["train", "--out", str(stopped), "--resume", "--epochs", str(done + 1)]) == 0
+    assert main([*argv, "--epochs", str(done + 1), "--out", str(alone)]) == 0
+    assert _untimed(stopped) == _untimed(alone)
+
+
+def _untimed(run: Path) -> list[dict[str, object]]:
+    timed = {"seconds", "examples_per_second"}
+    return [{name: row[name] for name in row.keys() - timed} for row in RunDir(run).read_metrics()]
+
+
+def test_torch_missing_is_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    assert main([*DIGITS, "--framework", "torch", "--out", str(tmp_path / "run")]) == 2
+    assert "pip install 'jaxnn[torch]'" in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_recipes_are_read_without_jax() -> None:
+    code = "import sys, jaxnn.recipes, jaxnn.cli.recipes; print({'jax', 'torch', 'numpy'} & set(sys.modules))"
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert result.stdout.strip() == "set()"
+
+
+def test_recipes_lists_all(capsys: pytest.CaptureFixture[str]) -> None:
+    from jaxnn.recipes import PRESETS
+
+    assert main(["recipes"]) == 0
+    shown = capsys.readouterr().out
+    assert all(name in shown for name in PRESETS)
+    assert main(["recipes", "--json"]) == 0
+    assert set(json.loads(capsys.readouterr().out)) == set(PRESETS)

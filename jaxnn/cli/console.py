@@ -1,0 +1,74 @@
+"""What training looks like: a progress bar on a terminal, plain lines elsewhere."""
+
+import sys
+from types import TracebackType
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+
+def stdout() -> Console:
+    """Standard output; wide enough that tables keep their lines when they go to a file or a pipe."""
+    return Console(width=None if sys.stdout.isatty() else 160, highlight=False)
+
+
+def stderr() -> Console:
+    return Console(stderr=True, highlight=False, soft_wrap=True)
+
+
+class TrainingDisplay:
+    """Shows the events of a training run below its ``title``; ``quiet_stdout`` leaves standard output to JSON."""
+
+    def __init__(self, title: str, *, epochs: int, quiet_stdout: bool) -> None:
+        self._title: str | None = title
+        stream = sys.stderr if quiet_stdout else sys.stdout
+        self._epochs = epochs
+        # Lines are never wrapped: programs read them.
+        self._console = Console(file=stream, highlight=False, soft_wrap=True)
+        self._bar: Progress | None = None
+
+    def __enter__(self) -> "TrainingDisplay":
+        if self._console.is_terminal:
+            columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+            self._bar = Progress(*columns, TextColumn("{task.fields[status]}"), console=self._console, transient=True)
+            self._bar.start()
+            self._task = self._bar.add_task("epoch 1", total=None, status="compiling")
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None):
+        if self._bar is not None:
+            self._bar.stop()
+
+    def line(self, text: str) -> None:
+        if self._title is not None:  # not before there is something to say: mistakes may show up late
+            self._console.print(self._title, markup=False)
+            self._title = None
+        self._console.print(text, markup=False)
+
+    def notice(self, text: str) -> None:
+        self.line(f"note: {text}")
+
+    def progress(
+        self,
+        *,
+        epoch: int,
+        step: int,
+        steps_per_epoch: int,
+        running_loss: float | None,
+        accuracy: float,
+    ) -> None:
+        if self._bar is not None:
+            status = f"accuracy {accuracy:.3f}" + (f"  loss {running_loss:.4f}" if running_loss is not None else "")
+            name = f"epoch {epoch}/{self._epochs}"
+            self._bar.update(self._task, description=name, completed=step, total=steps_per_epoch, status=status)
+        if running_loss is not None:
+            self.line(f"[{epoch}, {step:>5}/{steps_per_epoch}] loss {running_loss:.4f}  accuracy so far {accuracy:.4f}")
+
+    def epoch(self, row: dict[str, Any]) -> None:
+        self.line(
+            f"epoch {row['epoch']}/{self._epochs}  "
+            f"train loss {row['train_loss']:.4f} accuracy {row['train_accuracy']:.4f}  "
+            f"test loss {row['test_loss']:.4f} accuracy {row['test_accuracy']:.4f}  "
+            f"{row['examples_per_second']:,.0f} examples/s"
+        )

@@ -1,0 +1,73 @@
+"""``jaxnn data list|fetch|check``"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import tyro
+from rich import box
+from rich.table import Table
+
+from jaxnn import data
+from jaxnn.cli.arguments import nearest, parse
+from jaxnn.cli.console import stdout
+from jaxnn.errors import UserError
+
+
+@dataclass(frozen=True)
+class ListOptions:
+    """Where each named data set was found, and how to get it."""
+
+    data_dir: Path | None = None
+    """The only place to search."""
+
+
+@dataclass(frozen=True)
+class SetOptions:
+    """A named data set."""
+
+    name: tyro.conf.Positional[str]
+    data_dir: Path | None = None
+    """The only place to search."""
+
+
+def run(argv: list[str]) -> int:
+    verbs = {"list": _list, "fetch": _fetch, "check": _check}
+    if not argv or argv[0] in ("-h", "--help"):
+        print("usage: jaxnn data list|fetch NAME|check NAME [--data-dir DIR]")
+        return 0 if argv else 2
+    verb, *rest = argv
+    if verb not in verbs:
+        raise UserError(f"there is no command `jaxnn data {verb}`; {nearest(verb, verbs)}")
+    return verbs[verb](rest)
+
+
+def _list(argv: list[str]) -> int:
+    options = parse(ListOptions, argv, prog="jaxnn data list")
+    table = Table("data set", "found", "where, or how to get it", box=box.SIMPLE_HEAD)
+    for row in data.inventory(options.data_dir):
+        table.add_row(row.name, "yes" if row.found else "no", row.where if row.found else row.how)
+    stdout().print(table)
+    return 0
+
+
+def _fetch(argv: list[str]) -> int:
+    options = parse(SetOptions, argv, prog="jaxnn data fetch")
+    print(f"{options.name} is in {data.fetch(options.name, data_dir=options.data_dir)}")
+    return 0
+
+
+def _check(argv: list[str]) -> int:
+    """Exit code 1 if the set can be read but is not what it should be."""
+    options = parse(SetOptions, argv, prog="jaxnn data check")
+    found = data.check(options.name, data_dir=options.data_dir)
+    console = stdout()
+    console.print(f"{found.name} from {found.source}", markup=False)
+    console.print(f"inputs {found.input_shape}, fingerprint {found.fingerprint}", markup=False)
+    table = Table("class", "training examples", "test examples", box=box.SIMPLE_HEAD)
+    for name, train, test in zip(found.classes, found.train_counts, found.test_counts, strict=True):
+        table.add_row(name, f"{train:,}", f"{test:,}")
+    table.add_row("all", f"{sum(found.train_counts):,}", f"{sum(found.test_counts):,}")
+    console.print(table)
+    for problem in found.problems:
+        console.print(f"problem: {problem}", markup=False)
+    return 1 if found.problems else 0

@@ -1,0 +1,197 @@
+"""``jaxnn train``"""
+
+import dataclasses
+import datetime
+import json as json_format
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import tyro
+
+from jaxnn import data, recipes, run_dir
+from jaxnn.cli import backends
+from jaxnn.cli.arguments import has, parse, value_of
+from jaxnn.cli.console import TrainingDisplay
+from jaxnn.cli.sweep import expand
+from jaxnn.data import Dataset
+from jaxnn.data.order import batching, total_steps
+from jaxnn.errors import UserError
+from jaxnn.recipe import Recipe
+from jaxnn.run_dir import Framework, RunDir
+
+# What may change when a run is continued: how far it goes and how it is shown, not what it computes.
+_FREE = {"epochs", "steps", "log_every", "data_dir"}
+
+
+@dataclass(frozen=True)
+class Options:
+    """Train RECIPE. Every field of the recipe is an option; the defaults shown are RECIPE's own."""
+
+    recipe: Annotated[Recipe, tyro.conf.arg(name="")]
+    out: Path | None = None
+    """The run directory to write (default: runs/RECIPE-DATE-TIME)."""
+    resume: bool = False
+    """Continue the run in --out; start it if it does not exist."""
+    overwrite: bool = False
+    """Replace the run in --out."""
+    checkpoint_every: int | None = None
+    """Steps between checkpoints inside epochs (one follows each epoch anyway)."""
+    seeds: int | None = None
+    """Train with this many seeds, from --seed on, in OUT/seed-S."""
+    sweep: str | None = None
+    """FIELD=a,b,c: train with each value of a field of the recipe, in OUT/FIELD=value."""
+    framework: Framework = "jax"
+    """Who trains: JAX, or PyTorch (torchref) as its reference."""
+    json: bool = False
+    """Print one JSON object as the last line of standard output, and all else on standard error."""
+
+
+@dataclass(frozen=True)
+class _Job:
+    recipe: Recipe
+    run: RunDir
+    dataset: Dataset
+
+
+def run(argv: list[str]) -> int:
+    options = _read(argv)
+    backends.require(options.framework)
+    out = options.out or _new_folder(options.recipe.name)
+    jobs = _jobs(options, out, explicit_batch_size=has("--batch-size", argv))
+    rows = [_train(job, options) for job in jobs]
+    if options.json:
+        print(json_format.dumps(_summary(jobs, rows, out)))
+    elif len(jobs) > 1:
+        _, mean, deviation = _accuracies(rows)
+        print(f"{len(jobs)} runs in {out}: test accuracy {mean:.4f} +- {deviation:.4f}")
+    return 0
+
+
+def _read(argv: list[str]) -> Options:
+    """The options, with the defaults of the named recipe, or of the run that is resumed."""
+    named = argv[0] if argv and not argv[0].startswith("-") else None
+    out = value_of("--out", argv)
+    resumed = RunDir(Path(out)) if out is not None and has("--resume", argv) else None
+    framework: Framework = "jax"
+    if resumed is not None and resumed.exists():
+        recipe, framework = resumed.read_recipe()
+        if named not in (None, recipe.name):
+            raise UserError(f"--resume: {out} is a run of recipe {recipe.name!r}, not {named!r}")
+    elif named is not None:
+        recipe = recipes.get(named, dataset=value_of("--dataset", argv))
+    elif has("--help", argv) or has("-h", argv):
+        recipe = recipes.get("mnist-mlp")
+    else:
+        raise UserError("name a recipe: `jaxnn train RECIPE`; `jaxnn recipes` lists them")
+    default = Options(recipe=recipe, framework=framework)
+    prog = f"jaxnn train {named or 'RECIPE'}"
+    options = parse(Options, argv if named is None else argv[1:], prog=prog, default=default)
+    if options.recipe.name != recipe.name:
+        raise UserError("--name cannot be changed: the recipe is named first, `jaxnn train RECIPE`")
+    if options.resume and options.overwrite:
+        raise UserError("--resume and --overwrite exclude each other: continue the run, or replace it")
+    if options.checkpoint_every is not None and options.checkpoint_every < 1:
+        raise UserError(f"--checkpoint-every must be at least 1 step, but it is {options.checkpoint_every}")
+    return dataclasses.replace(options, recipe=_with_absolute_paths(options.recipe))
+
+
+def _with_absolute_paths(recipe: Recipe) -> Recipe:
+    """A run must find its data again from any working directory."""
+    changes: dict[str, Any] = {}
+    if recipe.dataset is not None and not data.is_name(recipe.dataset):
+        path = Path(recipe.dataset).expanduser()
+        changes["dataset"] = str(path.resolve()) if path.exists() else recipe.dataset
+    if recipe.data_dir is not None:
+        changes["data_dir"] = str(Path(recipe.data_dir).resolve())
+    return recipe.replace(**changes)
+
+
+def _new_folder(name: str) -> Path:
+    stamp = datetime.datetime.now().strftime("%Y%m%d-%H%M%S")
+    folder = Path("runs") / f"{name}-{stamp}"
+    count = 2
+    while folder.exists():
+        folder, count = Path("runs") / f"{name}-{stamp}-{count}", count + 1
+    return folder
+
+
+def _jobs(options: Options, out: Path, *, explicit_batch_size: bool) -> list[_Job]:
+    """All runs to do, once everything that a user can get wrong has been looked at."""
+    jobs = []
+    loaded: dict[tuple[object, ...], Dataset] = {}
+    for variant in expand(options.recipe, seeds=options.seeds, sweep=options.sweep):
+        recipe = variant.recipe
+        run = run_dir.at(out / variant.folder, resume=options.resume, overwrite=options.overwrite)
+        _require_same(recipe, options, run)
+        key = (recipe.dataset, recipe.data_dir, recipe.label, recipe.header, recipe.input, recipe.seed)
+        if key not in loaded:
+            loaded[key] = load(recipe)
+        dataset = loaded[key]
+        size = len(dataset.train)
+        if explicit_batch_size and recipe.batch_size is not None and recipe.batch_size > size:
+            raise UserError(f"--batch-size {recipe.batch_size} is larger than the training split of {size} examples")
+        jobs.append(_Job(recipe, run, dataset))
+    return jobs
+
+
+def load(recipe: Recipe) -> Dataset:
+    """The data of ``recipe``, as its model wants them."""
+    dataset = data.load(
+        recipe.dataset, data_dir=recipe.data_dir, label=recipe.label, header=recipe.header, seed=recipe.seed
+    )
+    return data.prepare(dataset, recipe.input)
+
+
+def _require_same(recipe: Recipe, options: Options, run: RunDir) -> None:
+    """A resumed run goes on with the recipe and the framework that it began with."""
+    if not (options.resume and run.exists()):
+        return
+    before, framework = run.read_recipe()
+    if framework != options.framework:
+        raise UserError(f"--resume: {run.path} was trained with --framework {framework}")
+    for field in dataclasses.fields(Recipe):
+        old, new = getattr(before, field.name), getattr(recipe, field.name)
+        if old != new and field.name not in _FREE:
+            raise UserError(f"--resume: {field.name} is {old} in {run.path} and cannot become {new}; use another --out")
+    if recipe.schedule.needs_length and (before.epochs, before.steps) != (recipe.epochs, recipe.steps):
+        raise UserError(
+            f"--resume: schedule {recipe.schedule.name!r} in {run.path} was made for {before.epochs} epochs"
+            f"{f' and {before.steps} steps' if before.steps else ''}; resume with these, or use another --out"
+        )
+
+
+def _train(job: _Job, options: Options) -> dict[str, Any]:
+    batches = batching(len(job.dataset.train), job.recipe)
+    epochs = math.ceil(total_steps(batches, job.recipe) / batches.steps)
+    if options.resume and job.run.exists():
+        job.run.write_recipe(job.recipe, options.framework)
+    title = f"{job.recipe.name} on {job.dataset.name} ({job.dataset.source}): {len(job.dataset.train):,} examples"
+    with TrainingDisplay(title, epochs=epochs, quiet_stdout=options.json) as display:
+        row = backends.train(
+            options.framework,
+            job.recipe,
+            job.dataset,
+            job.run,
+            display,
+            resume=options.resume,
+            checkpoint_every=options.checkpoint_every,
+        )
+        display.line(f"test accuracy {row['test_accuracy']:.4f}  run {job.run.path}")
+    return row
+
+
+def _accuracies(rows: list[dict[str, Any]]) -> tuple[list[float], float, float]:
+    values = [row["test_accuracy"] for row in rows]
+    return values, float(np.mean(values)), float(np.std(values, ddof=1)) if len(values) > 1 else 0.0
+
+
+def _summary(jobs: list[_Job], rows: list[dict[str, Any]], out: Path) -> dict[str, Any]:
+    """The last metrics of the run; of several runs their mean and standard deviation, and each one's."""
+    results = [{"run": str(job.run.path), "seed": job.recipe.seed} | row for job, row in zip(jobs, rows, strict=True)]
+    if len(results) == 1:
+        return results[0]
+    _, mean, deviation = _accuracies(rows)
+    return {"run": str(out), "test_accuracy": mean, "test_accuracy_std": deviation, "runs": results}
