@@ -36,6 +36,12 @@ class Checkpoints:
         )
         self._manager.save(step, args=arguments, force=True)
 
+    def read(self, step: int) -> tuple[Any, dict[str, Any]]:
+        """The arrays as nested dicts and lists of NumPy arrays, and the position."""
+        arguments = ocp.args.Composite(arrays=ocp.args.StandardRestore(), position=ocp.args.JsonRestore())
+        restored: Any = self._manager.restore(step, args=arguments)
+        return restored["arrays"], restored["position"]
+
     def restore(self, step: int, like: Any) -> tuple[Any, dict[str, Any]]:
         """The arrays, in the structure, shapes and dtypes of ``like``, and the position.
 

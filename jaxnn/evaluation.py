@@ -1,11 +1,13 @@
 """Loss and accuracies of a split."""
 
+import math
 from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Float64, Int64
 
-from jaxnn.step import Program, Split, TrainState
+from jaxnn.placement import Placed
+from jaxnn.step import Program, TrainState
 
 
 class Evaluation(NamedTuple):
@@ -35,24 +37,27 @@ class Evaluation(NamedTuple):
         }
 
 
-def evaluate(program: Program, state: TrainState, split: Split, *, batch_size: int, classes: int) -> Evaluation:
+def evaluate(program: Program, state: TrainState, split: Placed, *, batch_size: int, classes: int) -> Evaluation:
     """Evaluates all examples of ``split`` in order. The sums are float64, on the host."""
-    labels = np.asarray(split.labels)
-    values, weights, predictions = _all_examples(program, state, split, len(labels), batch_size)
-    confusion = np.bincount(labels * classes + predictions, minlength=classes * classes)
+    values, weights, predictions = _all_examples(program, state, split, batch_size)
+    confusion = np.bincount(split.labels * classes + predictions, minlength=classes * classes)
     with np.errstate(invalid="ignore"):  # all labels ignored: NaN, as in PyTorch
         loss = float(np.sum(values) / np.sum(weights))
     return Evaluation(loss, confusion.reshape(classes, classes))
 
 
 def _all_examples(
-    program: Program, state: TrainState, split: Split, count: int, batch_size: int
+    program: Program, state: TrainState, split: Placed, batch_size: int
 ) -> tuple[Float64[np.ndarray, " examples"], Float64[np.ndarray, " examples"], Int64[np.ndarray, " examples"]]:
     """Loss values, loss weights and predictions of all examples, from batches of one size."""
+    count = len(split.labels)
     batch_size = min(batch_size, count)
-    batches = []
-    for start in range(0, count, batch_size):
-        examples = np.minimum(np.arange(start, start + batch_size), count - 1)  # the last batch is filled up
-        batches.append(program.eval_step(state.params, state.buffers, split, examples))
-    values, weights, predictions = (np.concatenate([np.asarray(b[i]) for b in batches])[:count] for i in range(3))
+    batches = math.ceil(count / batch_size)
+    # The last batch is filled up with the last example.
+    examples = np.minimum(np.arange(batches * batch_size, dtype=np.int32), count - 1).reshape(batches, batch_size)
+    results = [
+        program.eval_step(state.params, state.buffers, part, positions)
+        for part, positions in zip(split.each_step(examples), split.positions(examples), strict=True)
+    ]
+    values, weights, predictions = (np.concatenate([np.asarray(r[i]) for r in results])[:count] for i in range(3))
     return values.astype(np.float64), weights.astype(np.float64), predictions.astype(np.int64)

@@ -8,25 +8,28 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
+from jaxtyping import Int
 
 from jaxnn import evaluation, models, optim, schedules, step, streams
 from jaxnn.data import Dataset
 from jaxnn.data.order import Batching, batching, total_steps
 from jaxnn.nn import Conv2d
+from jaxnn.placement import Placed, place
 from jaxnn.precision import Dtypes
 from jaxnn.recipe import Recipe
-from jaxnn.step import Program, Record, Segment, Split, TrainState
+from jaxnn.step import Program, Record, Segment, TrainState
 
 
 class EpochPart(NamedTuple):
-    """Steps ``first``, ``first + 1``, ... of an epoch, all of one batch size."""
+    """Steps ``first``, ``first + 1``, ... of an epoch, all of one batch size; ``examples`` of each, on the host."""
 
     first: int
+    examples: Int[np.ndarray, "steps batch"]
     segment: Segment
 
     @property
     def stop(self) -> int:
-        return self.first + len(self.segment.order)
+        return self.first + len(self.examples)
 
 
 @dataclass(frozen=True)
@@ -42,8 +45,8 @@ class Experiment:
     rule: optim.Rule
     schedule: schedules.Schedule
     program: Program
-    train: Split
-    test: Split
+    train: Placed
+    test: Placed
     compiled_epoch: bool
 
     def epoch_steps(self, epoch: int) -> int:
@@ -62,7 +65,8 @@ class Experiment:
 
         def part(start: int, examples: np.ndarray, masks: streams.Masks) -> EpochPart:
             rows = {name: values[start : start + len(examples)] for name, values in table.items()}
-            return EpochPart(start, Segment(*jax.tree.map(jnp.asarray, (examples, rows, masks))))
+            positions = self.train.positions(examples)
+            return EpochPart(start, examples, Segment(*jax.tree.map(jnp.asarray, (positions, rows, masks))))
 
         cut = batches.full_steps * batches.batch_size
         parts = [part(0, order[:cut].reshape(batches.full_steps, batches.batch_size), full_masks)]
@@ -71,30 +75,34 @@ class Experiment:
         return parts, float(hyperparameters["learning_rate"][-1])
 
     def advance(
-        self, state: TrainState, record: Record, segment: Segment, start: int, stop: int
+        self, state: TrainState, record: Record, part: EpochPart, start: int, stop: int
     ) -> tuple[TrainState, Record]:
-        """Takes steps start..stop-1 of a segment: one compiled call for all, or one for each."""
+        """Takes steps start..stop-1 of a part: one compiled call for all, or one for each."""
+        splits = self.train.each_step(part.examples[start:stop])
         if self.compiled_epoch:
-            return self.program.train_steps(state, record, self.train, segment, start, stop)
-        for i in range(start, stop):
-            state, record = self.program.train_step(state, record, self.train, segment, i)
+            return self.program.train_steps(state, record, next(splits), part.segment, start, stop)
+        for i, split in zip(range(start, stop), splits, strict=True):
+            state, record = self.program.train_step(state, record, split, part.segment, i)
         return state, record
 
-    def warm_up(self, state: TrainState, record: Record, segment: Segment) -> None:
-        """Compiles what ``advance`` calls for this segment, on copies, so that no step's time includes it."""
+    def warm_up(self, state: TrainState, record: Record, part: EpochPart) -> None:
+        """Compiles what ``advance`` calls for this part, on copies, so that no step's time includes it."""
         state, record = jax.tree.map(jnp.array, (state, record))
-        jax.block_until_ready(self.advance(state, record, segment, 0, 1))
+        jax.block_until_ready(self.advance(state, record, part, 0, 1))
 
-    def evaluate(self, state: TrainState, split: Split) -> evaluation.Evaluation:
+    def evaluate(self, state: TrainState, split: Placed) -> evaluation.Evaluation:
         return evaluation.evaluate(
             self.program, state, split, batch_size=self.recipe.eval_batch_size, classes=self.classes
         )
 
 
-def build(recipe: Recipe, dataset: Dataset, dtypes: Dtypes) -> tuple[Experiment, TrainState]:
+def build(
+    recipe: Recipe, dataset: Dataset, dtypes: Dtypes, *, memory_limit: int | None = None
+) -> tuple[Experiment, TrainState]:
     """The experiment of ``recipe`` on the prepared ``dataset``, and its state before the first step.
 
-    Raises UserError if the data cannot be trained on as the recipe says.
+    A split of more than ``memory_limit`` bytes (None: half of the device's memory) is streamed. Raises
+    UserError if the data cannot be trained on as the recipe says.
     """
     batches = batching(len(dataset.train), recipe)
     classes = len(dataset.classes)
@@ -111,6 +119,7 @@ def build(recipe: Recipe, dataset: Dataset, dtypes: Dtypes) -> tuple[Experiment,
     epochs = math.ceil(total / batches.steps)
     schedule = schedules.build(recipe.schedule, optimizer=recipe.optimizer, epochs=epochs, total_steps=total)
     rule = optim.build(schedule.optimizer)
+    train = place(dataset.train, recipe.input, dtypes, memory_limit=memory_limit)
     experiment = Experiment(
         recipe=recipe,
         dtypes=dtypes,
@@ -121,14 +130,19 @@ def build(recipe: Recipe, dataset: Dataset, dtypes: Dtypes) -> tuple[Experiment,
         rule=rule,
         schedule=schedule,
         program=step.build(model, recipe, rule, input_shape=dataset.input_shape, classes=classes, dtypes=dtypes),
-        train=step.device_split(dataset.train.inputs, dataset.train.labels, recipe.input, dtypes),
-        test=step.device_split(dataset.test.inputs, dataset.test.labels, recipe.input, dtypes),
-        compiled_epoch=_compiles_epochs(recipe, model),
+        train=train,
+        test=place(dataset.test, recipe.input, dtypes, memory_limit=memory_limit),
+        compiled_epoch=train.resident and _prefers_compiled_epochs(recipe, model),
     )
     return experiment, step.initial_state(model, rule)
 
 
-def _compiles_epochs(recipe: Recipe, model: nnx.Module) -> bool:
+def empty_record(steps: int, dtypes: Dtypes) -> Record:
+    """The record of a part none of whose steps is done."""
+    return Record(jnp.full(steps, jnp.nan, dtypes.param), jnp.zeros(steps, jnp.int32))
+
+
+def _prefers_compiled_epochs(recipe: Recipe, model: nnx.Module) -> bool:
     if recipe.dispatch != "auto":
         return recipe.dispatch == "epoch"
     # Inside a loop, XLA's CPU convolutions use one thread; step by step they use all.

@@ -67,16 +67,18 @@ def train(
     *,
     resume: bool = False,
     checkpoint_every: int | None = None,
+    memory_limit: int | None = None,
     hooks: Hooks = Hooks(),  # noqa: B008  # frozen
 ) -> Metrics:
     """Trains ``recipe`` on the prepared ``dataset``, writes ``run`` as it goes, returns the last row of metrics.
 
     ``checkpoint_every``: steps between checkpoints inside epochs; one follows each epoch in any case
-    (at most one a second, and always the last). Raises NonFiniteLossError, which leaves the last good
+    (at most one a second, and always the last). ``memory_limit``: bytes above which a split is streamed
+    (None: half of the device's memory). Raises NonFiniteLossError, which leaves the last good
     checkpoint, and Interrupted after ``hooks.should_stop()``, which leaves one of that moment.
     """
     with precision.activate(recipe.precision) as dtypes:
-        prepared, state = experiment.build(recipe, dataset, dtypes)
+        prepared, state = experiment.build(recipe, dataset, dtypes, memory_limit=memory_limit)
         if recipe.batch_size is not None and prepared.batches.batch_size < recipe.batch_size:
             hooks.notice(
                 f"batch size {recipe.batch_size} shrinks to {prepared.batches.batch_size}, the whole training set"
@@ -147,12 +149,12 @@ class _Loop:
         position, rows = self.position, slice(part.first, part.stop)
         record = Record(jnp.asarray(position.loss[rows]), jnp.asarray(position.correct[rows]))
         if position.epoch == self.first_epoch:
-            self.experiment.warm_up(self.state, record, part.segment)
+            self.experiment.warm_up(self.state, record, part)
         while position.done < stop:
             target = min(stop, self._next_pause())
             began = time.perf_counter()
             self.state, record = self.experiment.advance(
-                self.state, record, part.segment, position.done - part.first, target - part.first
+                self.state, record, part, position.done - part.first, target - part.first
             )
             jax.block_until_ready((self.state, record))
             position.seconds += time.perf_counter() - began

@@ -31,6 +31,7 @@ def train(
     *,
     resume: bool,
     checkpoint_every: int | None,
+    memory_limit: int | None,
 ) -> dict[str, Any]:
     """Trains and returns the last row of metrics."""
     if framework == "torch":
@@ -45,7 +46,15 @@ def train(
             notice=display.notice, progress=display.progress, epoch=display.epoch, should_stop=lambda: bool(received)
         )
         try:
-            return loop.train(recipe, dataset, run, resume=resume, checkpoint_every=checkpoint_every, hooks=hooks)
+            return loop.train(
+                recipe,
+                dataset,
+                run,
+                resume=resume,
+                checkpoint_every=checkpoint_every,
+                memory_limit=memory_limit,
+                hooks=hooks,
+            )
         except Interrupted as stop:
             raise Interrupted(step=stop.step, signal=received[0]) from None
 

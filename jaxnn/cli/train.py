@@ -39,6 +39,8 @@ class Options:
     """Replace the run in --out."""
     checkpoint_every: int | None = None
     """Steps between checkpoints inside epochs (one follows each epoch anyway)."""
+    memory_limit: float | None = None
+    """GiB above which a data set is streamed batch by batch (default: half of the device's memory)."""
     seeds: int | None = None
     """Train with this many seeds, from --seed on, in OUT/seed-S."""
     sweep: str | None = None
@@ -93,6 +95,8 @@ def _read(argv: list[str]) -> Options:
         raise UserError("--name cannot be changed: the recipe is named first, `jaxnn train RECIPE`")
     if options.resume and options.overwrite:
         raise UserError("--resume and --overwrite exclude each other: continue the run, or replace it")
+    if options.memory_limit is not None and not options.memory_limit >= 0:
+        raise UserError(f"--memory-limit must be at least 0 GiB, but it is {options.memory_limit}")
     if options.checkpoint_every is not None and options.checkpoint_every < 1:
         raise UserError(f"--checkpoint-every must be at least 1 step, but it is {options.checkpoint_every}")
     return dataclasses.replace(options, recipe=_with_absolute_paths(options.recipe))
@@ -178,6 +182,7 @@ def _train(job: _Job, options: Options) -> dict[str, Any]:
             display,
             resume=options.resume,
             checkpoint_every=options.checkpoint_every,
+            memory_limit=None if options.memory_limit is None else int(options.memory_limit * 2**30),
         )
         display.line(f"test accuracy {row['test_accuracy']:.4f}  run {job.run.path}")
     return row

@@ -1,0 +1,69 @@
+"""Files of a run appear whole or not at all, and damaged ones are named."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from jaxnn import recipes
+from jaxnn.errors import UserError
+from jaxnn.run_dir import RunDir, at, write_atomically
+
+RECIPE = recipes.get("mnist-mlp")
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> RunDir:
+    run = RunDir(tmp_path / "run")
+    run.create(RECIPE, "jax")
+    return run
+
+
+def test_recipe_and_metrics_come_back(run: RunDir) -> None:
+    assert run.read_recipe() == (RECIPE, "jax")
+    run.append_metrics({"epoch": 1, "test_loss": 0.1 + 0.2})
+    run.append_metrics({"epoch": 2, "test_loss": 1e-300})
+    assert run.read_metrics() == [{"epoch": 1, "test_loss": 0.1 + 0.2}, {"epoch": 2, "test_loss": 1e-300}]
+    with open(run.metrics_file, "a") as file:
+        file.write('{"epoch": 3, "te')  # a crash in the middle of a line
+    assert [row["epoch"] for row in run.read_metrics()] == [1, 2]
+
+
+@pytest.mark.parametrize("content", ["", "[]", "{", '{"framework": "jax"}', '{"framework": "tf"}', "null", "\x00"])
+def test_a_damaged_recipe_is_named(run: RunDir, content: str) -> None:
+    run.recipe_file.write_text(content)
+    with pytest.raises(UserError, match="recipe.json"):
+        run.read_recipe()
+
+
+@pytest.mark.parametrize("line", ["nonsense", "[]", "3", '{"loss": 1}'])
+def test_a_damaged_row_is_named_by_its_line(run: RunDir, line: str) -> None:
+    run.metrics_file.write_text('{"epoch": 1}\n' + line + "\n")
+    with pytest.raises(UserError, match="metrics.jsonl, line 2"):
+        run.read_metrics()
+
+
+def test_a_write_that_fails_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    target = tmp_path / "recipe.json"
+    write_atomically(target, "old")
+
+    def full_disk(descriptor: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full_disk)
+    with pytest.raises(OSError, match="No space"):
+        write_atomically(target, "new")
+    assert target.read_text() == "old"
+    assert [path.name for path in tmp_path.iterdir()] == ["recipe.json"]
+
+
+def test_looking_changes_nothing(run: RunDir) -> None:
+    before = sorted(run.path.rglob("*"))
+    at(run.path, resume=False, overwrite=True)
+    at(run.path, resume=True, overwrite=False)
+    with pytest.raises(UserError, match="already holds a run"):
+        at(run.path, resume=False, overwrite=False)
+    assert sorted(run.path.rglob("*")) == before
+    missing = run.path.parent / "a" / "b"
+    assert at(missing, resume=True, overwrite=False) == RunDir(missing)
+    assert not missing.parent.exists()
