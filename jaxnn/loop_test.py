@@ -25,7 +25,7 @@ def digits() -> Dataset:
     return Dataset("digits", train, test, whole.classes, whole.source)
 
 
-def recipe(name: str = "mnist-mlp", **changes: Any) -> Recipe:
+def recipe(name: str = "mnist-mlp", /, **changes: Any) -> Recipe:
     return recipes.get(name, dataset="digits").replace(**{"batch_size": 10, "epochs": 3, "log_every": None} | changes)
 
 
