@@ -3,7 +3,7 @@
 import itertools
 import os
 from collections.abc import Iterator
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import jax
 import numpy as np
@@ -15,6 +15,7 @@ from jaxnn.precision import Dtypes
 from jaxnn.recipe import Input
 
 
+@runtime_checkable
 class Placed(Protocol):
     """A split as the experiment needs it; ``labels`` are on the host."""
 

@@ -1,6 +1,6 @@
 """What a run draws at random: initial weights, batch order, dropout masks."""
 
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import jax
 import jax.numpy as jnp
@@ -17,6 +17,7 @@ from jaxnn.torch_random import TorchGenerator
 Masks = dict[DropoutSite, Bool[np.ndarray | jax.Array, "steps batch *shape"]]
 
 
+@runtime_checkable
 class Stream(Protocol):
     """A source of everything random in a run; ``state`` is taken between epochs."""
 
