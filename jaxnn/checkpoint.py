@@ -1,17 +1,16 @@
 """Checkpoints of a JAX run: parameters, buffers, optimizer state and the position in the data (orbax)."""
 
-import logging
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import absl.logging
 import jax
 import numpy as np
 import orbax.checkpoint as ocp
 
 from jaxnn.errors import UserError
-
-logging.getLogger("absl").setLevel(logging.ERROR)  # orbax reports every save
 
 _KEPT = 2
 
@@ -20,6 +19,7 @@ class Checkpoints:
     """The checkpoints in ``folder``, newest ``_KEPT`` kept; each appears whole or not at all."""
 
     def __init__(self, folder: Path) -> None:
+        absl.logging.set_verbosity(absl.logging.FATAL)  # orbax reports every save, and errors twice
         self.folder = folder
         options = ocp.CheckpointManagerOptions(max_to_keep=_KEPT, enable_async_checkpointing=False, create=False)
         self._manager = ocp.CheckpointManager(folder.resolve(), options=options)
@@ -34,7 +34,10 @@ class Checkpoints:
         arguments = ocp.args.Composite(
             arrays=ocp.args.StandardSave(jax.tree.map(np.asarray, arrays)), position=ocp.args.JsonSave(position)
         )
-        self._manager.save(step, args=arguments, force=True)
+        try:
+            self._manager.save(step, args=arguments, force=True)
+        except Exception as error:  # orbax and tensorstore raise many kinds for a full disk
+            raise UserError(f"the checkpoint {self.folder / str(step)} cannot be written; is the disk full?") from error
 
     def read(self, step: int) -> tuple[Any, dict[str, Any]]:
         """The arrays as nested dicts and lists of NumPy arrays, and the position."""
@@ -52,14 +55,28 @@ class Checkpoints:
         try:
             restored: Any = self._manager.restore(step, args=arguments)
         except Exception as error:  # orbax and tensorstore raise many kinds for a damaged file
-            raise UserError(
-                f"the checkpoint {self.folder / str(step)} cannot be read: {str(error).splitlines()[0]}"
-            ) from error
+            raise UserError(f"the checkpoint {self.folder / str(step)} is damaged, or of another model") from error
         return restored["arrays"], restored["position"]
 
-    def delete(self, step: int) -> None:
-        """Removes a checkpoint, even one that is damaged."""
-        shutil.rmtree(self.folder / str(step))
+    def newest(self, like: Any, notice: Callable[[str], None]) -> tuple[int, Any, dict[str, Any]] | None:
+        """The step, arrays and position of the newest checkpoint that can be read; None if there is none at all.
+
+        Raises UserError if there are checkpoints and none can be read.
+        """
+        for step in reversed(self.steps):
+            try:
+                return step, *self.restore(step, like)
+            except UserError as error:
+                notice(f"{error}; going back to the one before it")
+        if self.steps:
+            raise UserError(f"no checkpoint in {self.folder} can be read; train anew with --overwrite")
+        return None
+
+    def discard_after(self, step: int) -> None:
+        """Removes the checkpoints of later steps, which are damaged."""
+        for later in self.steps:
+            if later > step:
+                shutil.rmtree(self.folder / str(later))
         self._manager.reload()
 
     def __enter__(self) -> "Checkpoints":

@@ -17,16 +17,16 @@ class NonFiniteLossError(ArithmeticError):
 
 
 class Interrupted(Exception):
-    """Training was asked to stop and has written a checkpoint (exit code 130, or 143 after SIGTERM)."""
+    """Training was asked to stop and has written a checkpoint (exit code 128 + the signal)."""
 
-    def __init__(self, *, step: int, signal: int = 2) -> None:
-        self.step, self.signal = step, signal
-        super().__init__(f"interrupted after step {step}; the same command with --resume continues there")
+    def __init__(self, run: object, *, step: int) -> None:
+        self.step = step
+        super().__init__(f"interrupted after step {step}; `jaxnn train --resume --out {run}` continues there")
 
 
-class ChildError(Exception):
-    """The PyTorch process ended with exit code ``code`` after it said why."""
+class Ended(Exception):
+    """The command has to end with exit code ``code``, after one sentence."""
 
-    def __init__(self, message: str, code: int) -> None:
-        super().__init__(message)
+    def __init__(self, message: object, code: int) -> None:
+        super().__init__(str(message))
         self.code = code

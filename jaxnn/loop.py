@@ -15,6 +15,7 @@ from jaxnn.checkpoint import Checkpoints
 from jaxnn.data import Dataset
 from jaxnn.errors import Interrupted, NonFiniteLossError, UserError
 from jaxnn.experiment import EpochPart, Experiment
+from jaxnn.position import Position
 from jaxnn.recipe import Recipe
 from jaxnn.run_dir import RunDir
 from jaxnn.step import Record, TrainState
@@ -40,24 +41,6 @@ class Hooks:
     progress: Callable[..., None] = _ignore
     epoch: Callable[[Metrics], None] = _ignore
     should_stop: Callable[[], bool] = lambda: False
-
-
-@dataclass
-class Position:
-    """Where a run is: ``done`` steps of ``epoch``, and what those steps measured."""
-
-    epoch: int
-    done: int
-    seconds: float
-    stream: dict[str, Any]  # the random stream when the epoch began
-    loss: np.ndarray  # (steps of an epoch,)
-    correct: np.ndarray
-
-    @classmethod
-    def at_epoch(cls, epoch: int, experiment: Experiment) -> "Position":
-        steps = experiment.batches.steps
-        loss = np.full(steps, np.nan, experiment.dtypes.param)
-        return cls(epoch, 0, 0.0, experiment.stream.state(), loss, np.zeros(steps, np.int32))
 
 
 def train(
@@ -96,14 +79,21 @@ def train(
             return loop.train()
 
 
-def evaluate(recipe: Recipe, dataset: Dataset, run: RunDir, *, split: str = "test") -> Metrics:
-    """Loss, accuracies and confusion matrix of the run's newest checkpoint on a split of ``dataset``."""
+def evaluate(
+    recipe: Recipe,
+    dataset: Dataset,
+    run: RunDir,
+    *,
+    split: str = "test",
+    notice: Callable[[str], None] = _ignore,
+) -> Metrics:
+    """Loss, accuracies and confusion matrix of the run's newest readable checkpoint on a split of ``dataset``."""
     with precision.activate(recipe.precision) as dtypes, Checkpoints(run.checkpoints) as checkpoints:
         prepared, state = experiment.build(recipe, dataset, dtypes)
-        if not checkpoints.steps:
+        saved = checkpoints.newest(_arrays(state, Position.at_epoch(1, prepared.batches.steps, {}, dtypes)), notice)
+        if saved is None:
             raise UserError(f"{run.path} has no checkpoint yet; train it first, or continue it with --resume")
-        arrays, _ = checkpoints.restore(checkpoints.steps[-1], _arrays(state, Position.at_epoch(1, prepared)))
-        state = TrainState(*arrays["state"])
+        state = TrainState(*saved[1]["state"])
         return prepared.evaluate(state, prepared.train if split == "train" else prepared.test).summary()
 
 
@@ -121,17 +111,21 @@ class _Loop:
     saved_at: float = -math.inf
 
     def __post_init__(self) -> None:
-        self.position = Position.at_epoch(1, self.experiment)
+        self.position = self._start_of(1)
+
+    def _start_of(self, epoch: int) -> Position:
+        prepared = self.experiment
+        return Position.at_epoch(epoch, prepared.batches.steps, prepared.stream.state(), prepared.dtypes)
 
     @property
     def steps_done(self) -> int:
         return (self.position.epoch - 1) * self.experiment.batches.steps + self.position.done
 
     def train(self) -> Metrics:
-        if self.steps_done >= self.experiment.total:
+        if self.is_finished():
             self.hooks.notice(f"{self.run.path} is finished already, after {self.steps_done} steps")
             return self.rows[-1]
-        while self.steps_done < self.experiment.total:
+        while not self.is_finished():
             learning_rate = self._train_epoch()
             self._end_epoch(learning_rate)
         return self.rows[-1]
@@ -159,7 +153,7 @@ class _Loop:
             jax.block_until_ready((self.state, record))
             position.seconds += time.perf_counter() - began
             position.loss[rows], position.correct[rows] = record
-            self._require_finite(target)
+            position.require_finite(target)
             position.done = target
             self._pause()
 
@@ -171,33 +165,24 @@ class _Loop:
             pauses.append(done + _next_multiple(self.steps_done, self.checkpoint_every) - self.steps_done)
         return min(pauses)
 
-    def _require_finite(self, target: int) -> None:
-        """Raises NonFiniteLossError for the first step before ``target`` whose loss is not a finite number."""
-        losses = self.position.loss[self.position.done : target]
-        if not np.isfinite(losses).all():
-            bad = int(np.argmin(np.isfinite(losses)))
-            raise NonFiniteLossError(
-                epoch=self.position.epoch, step=self.position.done + bad + 1, loss=float(losses[bad])
-            )
-
     def _pause(self) -> None:
         position, recipe, batches = self.position, self.experiment.recipe, self.experiment.batches
-        logged = recipe.log_every is not None and position.done % recipe.log_every == 0
-        seen = min(position.done * batches.batch_size, batches.examples)
+        running_loss = None
+        if recipe.log_every and position.done % recipe.log_every == 0:
+            latest = position.loss[position.done - recipe.log_every : position.done]
+            running_loss = float(np.mean(latest, dtype=np.float64))
         self.hooks.progress(
             epoch=position.epoch,
             step=position.done,
             steps_per_epoch=batches.steps,
-            running_loss=float(np.mean(position.loss[: position.done][-recipe.log_every :], dtype=np.float64))
-            if recipe.log_every and logged
-            else None,
-            accuracy=float(position.correct[: position.done].sum() / seen),
+            running_loss=running_loss,
+            accuracy=position.accuracy(batches),
         )
         if self.checkpoint_every and self.steps_done % self.checkpoint_every == 0:
             self._save()
         if self.steps_done < self.experiment.total and self.hooks.should_stop():
             self._save()
-            raise Interrupted(step=self.steps_done)
+            raise Interrupted(self.run.path, step=self.steps_done)
 
     def _end_epoch(self, learning_rate: float) -> None:
         """Evaluates, writes the row of metrics, and saves a checkpoint unless there is a very recent one."""
@@ -207,7 +192,7 @@ class _Loop:
         finished = self.steps_done >= self.experiment.total
         if self.position.done == self.experiment.batches.steps:
             self.experiment.schedule.end_epoch(row)
-            self.position = Position.at_epoch(self.position.epoch + 1, self.experiment)
+            self.position = self._start_of(self.position.epoch + 1)
         if finished or time.monotonic() - self.saved_at >= _CHECKPOINT_SECONDS:
             self._save()
         self.hooks.epoch(row)
@@ -217,67 +202,52 @@ class _Loop:
         tested = prepared.evaluate(self.state, prepared.test)
         if not math.isfinite(tested.loss):  # the last update spoiled the weights
             raise NonFiniteLossError(epoch=position.epoch, step=position.done, loss=tested.loss)
-        sizes = np.full(position.done, prepared.batches.batch_size)
-        if prepared.batches.tail and position.done == prepared.batches.steps:
-            sizes[-1] = prepared.batches.tail
-        losses = position.loss[: position.done].astype(np.float64)
-        if not prepared.recipe.loss.summed:
-            losses = losses * sizes
-        examples = int(sizes.sum())
         return {
             "epoch": position.epoch,
             "step": self.steps_done,
-            "train_loss": float(losses.sum() / examples),
-            "train_accuracy": float(position.correct[: position.done].sum() / examples),
+            **position.measured(prepared.batches, summed=prepared.recipe.loss.summed),
             "test_loss": tested.loss,
             "test_accuracy": tested.accuracy,
             "test_class_accuracy": tested.class_accuracy,
             "learning_rate": learning_rate,
-            "seconds": position.seconds,
-            "examples_per_second": examples / position.seconds,
         }
 
     def _save(self) -> None:
-        position = {
-            "epoch": self.position.epoch,
-            "done": self.position.done,
-            "seconds": self.position.seconds,
-            "stream": self.position.stream,
-            "schedule": self.experiment.schedule.state(),
-        }
         finite = all(bool(jnp.isfinite(leaf).all()) for leaf in jax.tree.leaves(self.state.params))
         if finite and self.steps_done not in self.checkpoints.steps:  # if not finite, the next loss will say so
+            position = self.position.record() | {"schedule": self.experiment.schedule.state()}
             self.checkpoints.save(self.steps_done, _arrays(self.state, self.position), position)
         self.saved_at = time.monotonic()
 
     def restore(self) -> None:
-        """Goes to the newest checkpoint that can be read; to the start if there is none."""
-        for saved in reversed(self.checkpoints.steps):
-            try:
-                arrays, position = self.checkpoints.restore(saved, _arrays(self.state, self.position))
-            except UserError as error:
-                self.hooks.notice(f"{error}; going back to the one before it")
-                self.checkpoints.delete(saved)
-                continue
+        """Goes to the newest checkpoint that can be read; stays at the start if there is none."""
+        saved = self.checkpoints.newest(_arrays(self.state, self.position), self.hooks.notice)
+        rows = self.run.read_metrics()
+        if saved is not None:
+            step, arrays, position = saved
+            self.checkpoints.discard_after(step)
             self.state = TrainState(*jax.tree.map(jnp.asarray, arrays["state"]))
             self.experiment.stream.restore(position["stream"])
             self.experiment.schedule.restore(position["schedule"])
-            self.position = Position(
-                epoch=position["epoch"],
-                done=position["done"],
-                seconds=position["seconds"],
-                stream=position["stream"],
-                loss=np.array(arrays["loss"]),
-                correct=np.array(arrays["correct"]),
-            )
-            break
+            self.position = Position.from_record(position, arrays["loss"], arrays["correct"])
+        total = self.experiment.total
+        if self.steps_done > total:
+            raise UserError(f"{self.run.path} has trained {self.steps_done} steps already, which is more than {total}")
         self.first_epoch = self.position.epoch
-        self.rows = [row for row in self.run.read_metrics() if row["step"] <= self.steps_done]
-        if self.steps_done < self.experiment.total:
+        self.rows = [row for row in rows if row["step"] <= self.steps_done]
+        if not self.is_finished():
             self.rows = [row for row in self.rows if row["epoch"] < self.position.epoch]
-        elif not self.rows:
-            raise UserError(f"{self.run.metrics_file} has lost its rows; `jaxnn evaluate {self.run.path}` still works")
+            if self.position.done == 0 and self.steps_done == total:
+                raise UserError(
+                    f"{self.run.metrics_file} has lost its last row; `jaxnn evaluate {self.run.path}` works"
+                )
+        self.run.write_recipe(self.experiment.recipe, "jax")
         self.run.write_metrics(self.rows)
+
+    def is_finished(self) -> bool:
+        """Whether all steps are taken and evaluated."""
+        done = self.steps_done >= self.experiment.total
+        return done and bool(self.rows) and self.rows[-1]["step"] == self.steps_done
 
 
 def _arrays(state: TrainState, position: Position) -> dict[str, Any]:

@@ -114,8 +114,54 @@ def test_checkpoints_inside_an_epoch_survive_a_crash_and_damage(digits: Dataset,
             file.write_bytes(b"")
     notices: list[str] = []
     loop.train(of, dataset, broken, resume=True, hooks=Hooks(notice=notices.append))
-    assert len(notices) == 1 and "10 cannot be read" in notices[0]
+    assert len(notices) == 1 and "10 is damaged" in notices[0]
     assert_same(whole, broken)
+
+
+def test_a_run_whose_checkpoints_are_all_damaged_is_not_started_over(digits: Dataset, tmp_path: Path) -> None:
+    of = recipe()
+    dataset, run = prepared(of, digits), RunDir(tmp_path)
+    loop.train(of, dataset, run)
+    for file in run.checkpoints.rglob("*"):
+        if file.is_file():
+            file.write_bytes(b"")
+    before = sorted(run.path.rglob("*"))
+    for again in (lambda: loop.train(of, dataset, run, resume=True), lambda: loop.evaluate(of, dataset, run)):
+        with pytest.raises(UserError, match="no checkpoint in .* can be read; train anew with --overwrite"):
+            again()
+    assert sorted(run.path.rglob("*")) == before and len(run.read_metrics()) == 3
+
+
+def test_a_crash_before_the_last_evaluation_is_made_good(digits: Dataset, tmp_path: Path) -> None:
+    of = recipe()
+    dataset = prepared(of, digits)
+    whole, broken = RunDir(tmp_path / "whole"), RunDir(tmp_path / "broken")
+    loop.train(of, dataset, whole)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(loop._Loop, "_end_epoch", _crash_in_epoch_3(loop._Loop._end_epoch))
+        with pytest.raises(RuntimeError):
+            loop.train(of, dataset, broken, checkpoint_every=EPOCH)
+    assert _steps(broken)[-1] == 3 * EPOCH and len(broken.read_metrics()) == 2
+    assert loop.train(of, dataset, broken, resume=True)["epoch"] == 3
+    assert end(whole)[0] == end(broken)[0]
+
+
+def _crash_in_epoch_3(end_epoch: Any) -> Any:
+    def crash(self: Any, learning_rate: float) -> None:
+        if self.position.epoch == 3:
+            raise RuntimeError("power cut")
+        end_epoch(self, learning_rate)
+
+    return crash
+
+
+def test_fewer_steps_than_were_trained_are_refused(digits: Dataset, tmp_path: Path) -> None:
+    of = recipe()
+    dataset, run = prepared(of, digits), RunDir(tmp_path)
+    loop.train(of, dataset, run)
+    with pytest.raises(UserError, match="has trained 18 steps already"):
+        loop.train(of.replace(epochs=1), dataset, run, resume=True)
+    assert run.read_recipe()[0].epochs == 3
 
 
 def _steps(run: RunDir) -> list[int]:

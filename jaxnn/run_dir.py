@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from jaxnn.errors import Interrupted as Interrupted
 from jaxnn.errors import NonFiniteLossError as NonFiniteLossError
 from jaxnn.errors import UserError
 from jaxnn.recipe import Recipe
@@ -84,16 +85,16 @@ class RunDir:
         }
         write_atomically(self.environment_file, json.dumps(shared | environment, indent=2) + "\n")
 
-    def read_environment(self) -> dict[str, Any]:
-        """What was recorded when the run started; empty if that is gone or unreadable."""
+    def data_fingerprint(self) -> str | None:
+        """That of the data on which the run began; None if the record is gone or unreadable."""
         try:
-            return json.loads(self.environment_file.read_text())
-        except (OSError, ValueError):
-            return {}
+            return json.loads(self.environment_file.read_text())["data"]["fingerprint"]
+        except (OSError, ValueError, KeyError, TypeError):
+            return None
 
     def require_data(self, name: str, fingerprint: str) -> None:
         """Raises UserError if the run began on other data: what would follow would be neither run."""
-        if self.read_environment().get("data", {}).get("fingerprint") not in (None, fingerprint):
+        if self.data_fingerprint() not in (None, fingerprint):
             raise UserError(f"data set {name} has changed since {self.path} began; train anew with --overwrite")
 
     def write_metrics(self, rows: list[dict[str, Any]]) -> None:
@@ -110,13 +111,15 @@ class RunDir:
         if not self.metrics_file.exists():
             return []
         rows = []
-        whole, _, _ = self.metrics_file.read_text().rpartition("\n")
+        whole, _, _ = self.metrics_file.read_bytes().rpartition(b"\n")
         for number, line in enumerate(whole.splitlines(), start=1):
             try:
                 row = json.loads(line)
-                row["epoch"]
+                complete = row["epoch"] > 0 and row["step"] > 0
             except (ValueError, KeyError, TypeError) as error:
                 raise UserError(f"{self.metrics_file}, line {number}: not a row of metrics") from error
+            if not complete:
+                raise UserError(f"{self.metrics_file}, line {number}: epoch and step must be positive")
             rows.append(row)
         return rows
 

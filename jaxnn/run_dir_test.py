@@ -21,9 +21,10 @@ def run(tmp_path: Path) -> RunDir:
 
 def test_recipe_and_metrics_come_back(run: RunDir) -> None:
     assert run.read_recipe() == (RECIPE, "jax")
-    run.append_metrics({"epoch": 1, "test_loss": 0.1 + 0.2})
-    run.append_metrics({"epoch": 2, "test_loss": 1e-300})
-    assert run.read_metrics() == [{"epoch": 1, "test_loss": 0.1 + 0.2}, {"epoch": 2, "test_loss": 1e-300}]
+    rows = [{"epoch": 1, "step": 6, "test_loss": 0.1 + 0.2}, {"epoch": 2, "step": 12, "test_loss": 1e-300}]
+    for row in rows:
+        run.append_metrics(row)
+    assert run.read_metrics() == rows
     with open(run.metrics_file, "a") as file:
         file.write('{"epoch": 3, "te')  # a crash in the middle of a line
     assert [row["epoch"] for row in run.read_metrics()] == [1, 2]
@@ -36,11 +37,18 @@ def test_a_damaged_recipe_is_named(run: RunDir, content: str) -> None:
         run.read_recipe()
 
 
-@pytest.mark.parametrize("line", ["nonsense", "[]", "3", '{"loss": 1}'])
-def test_a_damaged_row_is_named_by_its_line(run: RunDir, line: str) -> None:
-    run.metrics_file.write_text('{"epoch": 1}\n' + line + "\n")
+@pytest.mark.parametrize("line", [b"nonsense", b"[]", b"3", b'{"epoch": 1}', b'{"epoch": "1", "step": 1}', b"\xff\xfe"])
+def test_a_damaged_row_is_named_by_its_line(run: RunDir, line: bytes) -> None:
+    run.metrics_file.write_bytes(b'{"epoch": 1, "step": 6}\n' + line + b"\n")
     with pytest.raises(UserError, match="metrics.jsonl, line 2"):
         run.read_metrics()
+
+
+@pytest.mark.parametrize("content", ["", "[]", '{"data": "x"}', '{"data": {}}', "\x00"])
+def test_a_damaged_environment_knows_no_data(run: RunDir, content: str) -> None:
+    run.environment_file.write_text(content)
+    assert run.data_fingerprint() is None
+    run.require_data("digits", "abc")
 
 
 def test_a_write_that_fails_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -90,7 +90,7 @@ def jax_weights(recipe: Recipe, dataset: data.Dataset, run: RunDir) -> dict[str,
     """The newest checkpoint under PyTorch's names."""
     with precision.activate(recipe.precision) as dtypes, Checkpoints(run.checkpoints) as checkpoints:
         prepared, state = experiment.build(recipe, dataset, dtypes)
-        like = loop._arrays(state, loop.Position.at_epoch(1, prepared))
+        like = loop._arrays(state, loop.Position.at_epoch(1, prepared.batches.steps, {}, dtypes))
         state = TrainState(*checkpoints.restore(checkpoints.steps[-1], like)[0]["state"])
     return _torch_names(state.params) | _torch_names(state.buffers)
 

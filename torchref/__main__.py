@@ -3,12 +3,13 @@
     python -m torchref train --out PATH [--resume] [--checkpoint-every N] < recipe.json
     python -m torchref evaluate --run PATH [--split test] [--data-dir DIR]
 
-Prints one JSON object a line: {"event": "notice" | "progress" | "epoch" | "result" | "error", ...}.
+Prints one JSON object a line: {"event": "ready" | "notice" | "progress" | "epoch" | "result" | "error", ...}.
 Exit codes: 0 done, 1 a loss was not finite, 2 bad input, 130 and 143 interrupted.
 """
 
 import argparse
 import json
+import os
 import signal
 import sys
 from pathlib import Path
@@ -17,9 +18,9 @@ from typing import Any
 from jaxnn import data
 from jaxnn.data import Dataset, UserError
 from jaxnn.recipe import Recipe
-from jaxnn.run_dir import NonFiniteLossError, RunDir
+from jaxnn.run_dir import Interrupted, NonFiniteLossError, RunDir
 from torchref.evaluate import evaluate
-from torchref.loop import Interrupted, train
+from torchref.loop import train
 
 
 class _Signaled(BaseException):
@@ -57,6 +58,9 @@ def main(arguments: list[str] | None = None) -> int:
         else:
             _evaluate(options)
         return 0
+    except BrokenPipeError:  # nobody listens any more
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 128 + signal.SIGPIPE
     except (UserError, OSError) as error:  # OSError: a full disk, a vanished folder
         _emit("error", code=2, message=str(error))
         return 2
@@ -64,7 +68,7 @@ def main(arguments: list[str] | None = None) -> int:
         _emit("error", code=1, message=str(error))
         return 1
     except Interrupted as stop:
-        _notice(str(stop))
+        _emit("error", code=signals.exit_code, message=str(stop))
         return signals.exit_code
     except _Signaled:
         return signals.exit_code
@@ -88,6 +92,7 @@ def _train(options: argparse.Namespace, signals: _Signals) -> None:
     recipe = Recipe.from_json(sys.stdin.read(), where="the recipe on standard input")
     dataset = _load(recipe)
     signals.training = True
+    _emit("ready")  # from now on a signal saves before it ends
     row = train(
         recipe,
         dataset,

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from jaxnn.data import Dataset, UserError
 from jaxnn.recipe import Recipe
-from jaxnn.run_dir import NonFiniteLossError, RunDir
+from jaxnn.run_dir import Interrupted, NonFiniteLossError, RunDir
 from torchref import checkpoint, environment, order, precision, schedules, tensors
 from torchref import resume as resumption
 from torchref import state as states
@@ -21,14 +21,6 @@ from torchref.step import normalize, train_step
 # Without log_every the losses are looked at this often: a diverged run should not go on to its epoch's end.
 _SETTLE_EVERY = 100
 _CHECKPOINT_SECONDS = 1.0  # epochs shorter than this share a checkpoint
-
-
-class Interrupted(Exception):
-    """``should_stop`` ended the run after ``step`` steps, which the newest checkpoint holds."""
-
-    def __init__(self, step: int) -> None:
-        self.step = step
-        super().__init__(f"interrupted after step {step}; the same command with --resume continues there")
 
 
 def train(
@@ -63,6 +55,8 @@ def train(
         saved = resumption.load(run, dataset, on_notice) if resume else None
         if saved is not None:
             states.restore(state, saved)
+            if state.step > plan.steps:
+                raise UserError(f"{run.path} has trained {state.step} steps already, which is more than {plan.steps}")
             if states.is_finished(state, plan):
                 on_notice(f"{run.path} has already trained all {plan.steps} steps; nothing is left to do")
                 return state.rows[-1]
@@ -89,7 +83,7 @@ def train(
             )
             if state.step_in_epoch < plan.steps_in(state.epoch):
                 save()
-                raise Interrupted(state.step)
+                raise Interrupted(run.path, step=state.step)
             row = _train_row(recipe, state, len(dataset.train)) | {"learning_rate": learning_rate}
             row |= _test_row(recipe, state, test_set, len(dataset.classes))
             state.rows.append(row)
@@ -102,7 +96,7 @@ def train(
             on_epoch(row)
             if should_stop() and not states.is_finished(state, plan):
                 save()
-                raise Interrupted(state.step)
+                raise Interrupted(run.path, step=state.step)
         return state.rows[-1]
 
 

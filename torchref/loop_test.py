@@ -10,10 +10,10 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from jaxnn.data import Dataset, UserError
 from jaxnn.recipe import Clip, FashionMLP, LeNet, Loss, MnistMLP, Optimizer, Recipe, Schedule, TabularMLP
-from jaxnn.run_dir import NonFiniteLossError, RunDir
+from jaxnn.run_dir import Interrupted, NonFiniteLossError, RunDir
 from torchref import checkpoint, models
 from torchref.evaluate import evaluate
-from torchref.loop import Interrupted, train
+from torchref.loop import train
 
 _SGD = Optimizer(learning_rate=0.1, momentum=0.9)
 _MLP = Recipe(

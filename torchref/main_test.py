@@ -56,12 +56,12 @@ def test_events_of_a_run(child: _Child, recipe: Recipe, tmp_path: Path) -> None:
     code, events = child("train", "--out", out, given=recipe.to_json())
     assert code == 0
     steps = ["progress", "progress", "epoch"]
-    assert [event["event"] for event in events] == [*steps, *steps, "result"]
-    assert set(events[0]) == {"event", "epoch", "step", "steps_per_epoch", "running_loss", "accuracy"}
+    assert [event["event"] for event in events] == ["ready", *steps, *steps, "result"]
+    assert set(events[1]) == {"event", "epoch", "step", "steps_per_epoch", "running_loss", "accuracy"}
     last = RunDir(out).read_metrics()[-1]
     assert events[-1] == {"event": "result"} | last
-    environment = RunDir(out).read_environment()
-    assert environment["data"]["fingerprint"] and environment["threads"] >= 1
+    environment = json.loads((out / "environment.json").read_text())
+    assert environment["data"]["fingerprint"] == RunDir(out).data_fingerprint() and environment["threads"] >= 1
 
     code, events = child("evaluate", "--run", out, "--split", "test")
     assert code == 0 and [event["event"] for event in events] == ["result"]
@@ -69,7 +69,7 @@ def test_events_of_a_run(child: _Child, recipe: Recipe, tmp_path: Path) -> None:
         name: last[name] for name in ("test_loss", "test_accuracy")
     }
     code, events = child("train", "--out", out, "--resume", given=recipe.to_json())
-    assert code == 0 and [event["event"] for event in events] == ["notice", "result"]
+    assert code == 0 and [event["event"] for event in events] == ["ready", "notice", "result"]
 
 
 def test_errors_are_events(child: _Child, recipe: Recipe, tmp_path: Path) -> None:
@@ -110,7 +110,7 @@ def test_signals_leave_a_run_to_resume(
     process.send_signal(number)
     events = [json.loads(line) for line in process.stdout.read().splitlines()]
     assert process.wait(timeout=30) == code
-    assert events[-1]["event"] == "notice" and "--resume" in events[-1]["text"]
+    assert events[-1]["event"] == "error" and "--resume" in events[-1]["message"]
     epochs = len(RunDir(out).read_metrics()) + 1
     got, events = child("train", "--out", out, "--resume", given=recipe.replace(epochs=epochs).to_json())
     assert got == 0 and events[-1]["epoch"] == epochs

@@ -6,10 +6,11 @@ error), 130 and 143 interrupted.
 
 import importlib
 import os
+import signal
 import sys
 
 from jaxnn.cli.arguments import nearest
-from jaxnn.errors import ChildError, Interrupted, NonFiniteLossError, UserError
+from jaxnn.errors import Ended, NonFiniteLossError, UserError
 
 _COMMANDS = {
     "recipes": "list the recipes: data set, model, expected accuracy",
@@ -28,15 +29,15 @@ def main(argv: list[str] | None = None) -> int:
         return _fail(error, 2)
     except NonFiniteLossError as error:
         return _fail(error, 1)
-    except Interrupted as error:
-        return _fail(error, 128 + error.signal)
-    except ChildError as error:
+    except Ended as error:
         return _fail(error, error.code)
     except KeyboardInterrupt:
         return _fail("interrupted", 130)
-    except BrokenPipeError:  # the reader of a pipe has gone
+    except BrokenPipeError:  # the reader of a pipe has gone: end as a program without a handler would
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
+        return 128 + signal.SIGPIPE
+    except OSError as error:  # a full disk, a folder that vanished, a name that is too long
+        return _fail(f"{error.filename or 'writing'}: {error.strerror or error}", 2)
 
 
 def _dispatch(argv: list[str]) -> int:

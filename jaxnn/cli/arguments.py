@@ -54,9 +54,13 @@ def has(flag: str, argv: list[str]) -> bool:
 
 def _one_sentence(panel: str) -> str:
     """The message of tyro's panel: what is wrong, and the option it thinks was meant."""
-    lines = [re.sub(r"^[│╭╰]\s?|\s*[│╮╯]$", "", line).strip() for line in panel.splitlines()]
-    rules = [i for i, line in enumerate(lines) if set(line) <= set("─ ")] or [len(lines)]
-    message = " ".join(lines[1 : rules[0]])
+    lines = [re.sub(r"^[│|╭╰+]\s?|\s*[│|╮╯+]$", "", line).strip() for line in panel.splitlines()]
+    is_rule = [set(line) <= set("─- ") for line in lines]
+    # The title, perhaps a rule below it (tyro's panels without Unicode), the message, a rule, the rest.
+    start = 2 if is_rule[1:2] == [True] else 1
+    stop = next((i for i in range(start, len(lines)) if is_rule[i]), len(lines))
+    message = " ".join(lines[start:stop])
     meant = re.search(r"Perhaps you meant:?\s+(--[\w.-]+)", " ".join(lines))
+    message = re.sub(r"^Error parsing (--[\w.-]+): .* from \['(.*?)'\]\..*", r"\1 cannot be '\2'", message)
     message = re.sub(r"^Error parsing [\w.]+: (?=[a-z_.]+ (must|has|needs) )", "", message)
     return message.rstrip(".") + (f"; did you mean {meant[1]}?" if meant else "; see --help")

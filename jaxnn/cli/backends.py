@@ -6,18 +6,20 @@ import json
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from jaxnn.cli.console import TrainingDisplay
 from jaxnn.data import Dataset
-from jaxnn.errors import ChildError, Interrupted, UserError
+from jaxnn.errors import Ended, Interrupted, UserError
 from jaxnn.recipe import Recipe
 from jaxnn.run_dir import Framework, RunDir
 
 
-def require(framework: Framework) -> None:
-    """Raises UserError if ``framework`` is not installed."""
+def require(framework: Framework, recipe: Recipe) -> None:
+    """Raises UserError if ``framework`` is not installed, or cannot run the recipe."""
+    if framework == "torch" and recipe.rng == "jax":
+        raise UserError("--rng jax names JAX's own random streams, which --framework torch does not have")
     if framework == "torch" and importlib.util.find_spec("torch") is None:
         raise UserError("--framework torch needs PyTorch, which is not installed: pip install 'jaxnn[torch]'")
 
@@ -43,7 +45,10 @@ def train(
 
     with _stop_signals() as received:
         hooks = loop.Hooks(
-            notice=display.notice, progress=display.progress, epoch=display.epoch, should_stop=lambda: bool(received)
+            notice=display.notice,
+            progress=display.progress,
+            epoch=display.epoch,
+            should_stop=lambda: bool(received) or display.closed,
         )
         try:
             return loop.train(
@@ -56,79 +61,92 @@ def train(
                 hooks=hooks,
             )
         except Interrupted as stop:
-            raise Interrupted(step=stop.step, signal=received[0]) from None
+            raise Ended(stop, 128 + (received[0] if received else signal.SIGPIPE)) from None
 
 
-def evaluate(framework: Framework, recipe: Recipe, dataset: Dataset, run: RunDir, split: str) -> dict[str, Any]:
+def evaluate(
+    framework: Framework, recipe: Recipe, dataset: Dataset, run: RunDir, split: str, notice: Callable[[str], None]
+) -> dict[str, Any]:
     """Loss, accuracies and confusion matrix of the run's newest checkpoint."""
     if framework == "torch":
         moved = [] if recipe.data_dir is None else ["--data-dir", recipe.data_dir]
         return _torch_process(["evaluate", "--run", str(run.path), "--split", split, *moved], "", None)
     from jaxnn import loop
 
-    return loop.evaluate(recipe, dataset, run, split=split)
+    return loop.evaluate(recipe, dataset, run, split=split, notice=notice)
 
 
 @contextlib.contextmanager
 def _stop_signals() -> Iterator[list[int]]:
-    """Inside, SIGINT and SIGTERM are noted in the list, for the loop to stop at its next pause; a second one kills."""
+    """Inside, SIGINT and SIGTERM are noted in the list, for the loop to stop at its next pause; the third one kills.
+
+    The second may come while the loop saves.
+    """
     received: list[int] = []
 
     def note(number: int, frame: object) -> None:
-        if received:
-            raise KeyboardInterrupt
         received.append(number)
+        if len(received) > 2:
+            raise KeyboardInterrupt
 
-    before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
+    with _handled(note):
         yield received
+
+
+@contextlib.contextmanager
+def _handled(handler: Callable[[int, Any], None]) -> Iterator[None]:
+    before = {number: signal.signal(number, handler) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
     finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+        for number, previous in before.items():
+            signal.signal(number, previous)
 
 
 def _torch_process(arguments: list[str], stdin: str, display: TrainingDisplay | None) -> dict[str, Any]:
     """Runs ``python -m torchref`` and shows the events that it prints, a JSON object a line."""
     command = [sys.executable, "-m", "torchref", *arguments]
+    ready, received = False, 0
+
+    def pass_on(number: int, frame: object) -> None:
+        """To the child, which saves and ends; before it listens there is nothing to save."""
+        nonlocal received
+        received = number
+        child.send_signal(number if ready else signal.SIGKILL)
+
     # A session of its own: a terminal's Ctrl-C comes to this process alone, which passes it on once.
     with (
         subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, start_new_session=True
         ) as child,
-        _forwarded_signals(child),
+        _handled(pass_on),
     ):
         assert child.stdin is not None and child.stdout is not None
-        child.stdin.write(stdin)
-        child.stdin.close()
+        with contextlib.suppress(BrokenPipeError):  # it has ended already, and its exit code says so
+            child.stdin.write(stdin)
+            child.stdin.close()
         result: dict[str, Any] = {}
         message = "the PyTorch process ended without saying why"
         for line in child.stdout:
             event = json.loads(line)
             match event.pop("event"):
+                case "ready":
+                    ready = True
                 case "result":
                     result = event
                 case "error":
                     message = event["message"]
-                case "notice":
-                    message = event["text"]  # the last one says why, if a signal ends the child
-                    if display:
-                        display.notice(message)
+                case "notice" if display:
+                    display.notice(event["text"])
                 case "progress" if display:
                     display.progress(**event)
                 case "epoch" if display:
                     display.epoch(event)
+            if display and display.closed and not received:
+                pass_on(signal.SIGTERM, None)
+        child.wait()
+    if received and not child.returncode > 0:
+        raise Ended("interrupted before the first step", 128 + received)
     if child.returncode:
-        raise ChildError(message, child.returncode if child.returncode > 0 else 128 - child.returncode)
+        raise Ended(message, child.returncode if child.returncode > 0 else 128 - child.returncode)
     return result
-
-
-@contextlib.contextmanager
-def _forwarded_signals(child: subprocess.Popen[str]) -> Iterator[None]:
-    """Inside, SIGINT and SIGTERM go to the child, which saves and ends; this process then ends with its code."""
-    numbers = (signal.SIGINT, signal.SIGTERM)
-    before = {number: signal.signal(number, lambda number, frame: child.send_signal(number)) for number in numbers}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

@@ -20,7 +20,7 @@ MISTAKES = {
     "unknown recipe": (["train", "mnist-mpl"], "did you mean 'mnist-mlp'?"),
     "unknown field": ([*DIGITS, "--optimizer.learnin-rate", "1"], "did you mean --optimizer.learning-rate?"),
     "batch size 0": ([*DIGITS, "--batch-size", "0"], "batch_size must be at least 1, but it is 0"),
-    "batch size of words": ([*DIGITS, "--batch-size", "ten"], "--batch-size"),
+    "batch size of words": ([*DIGITS, "--batch-size", "ten"], "--batch-size cannot be 'ten'"),
     "batch size above the set": ([*DIGITS, "--batch-size", "1438"], "larger than the training split of 1437"),
     "negative learning rate": ([*DIGITS, "--optimizer.learning-rate", "-1"], "optimizer.learning_rate must be"),
     "infinite learning rate": ([*DIGITS, "--optimizer.learning-rate", "inf"], "optimizer.learning_rate must be"),
@@ -37,6 +37,12 @@ MISTAKES = {
     "binary loss, three classes": (["train", "csv", "--dataset", "iris", "--loss.name", "bce"], "is for two classes"),
     "binary loss on a log-softmax": ([*DIGITS, "--loss.name", "bce"], "ends in a log-softmax"),
     "resume and overwrite": ([*DIGITS, "--resume", "--overwrite"], "exclude each other"),
+    "batch size with an underscore": ([*DIGITS, "--batch_size", "9999"], "larger than the training split of 1437"),
+    "swept batch size above the set": ([*DIGITS, "--sweep", "batch_size=10,9999"], "larger than the training split"),
+    "sweep that names a run twice": ([*DIGITS, "--sweep", "seed=1,1"], "twice"),
+    "sweep of the name": ([*DIGITS, "--sweep", "name=lenet"], "no field 'name'"),
+    "JAX streams in PyTorch": ([*DIGITS, "--framework", "torch", "--rng", "jax"], "--rng jax"),
+    "evaluate without a run": (["evaluate"], "name a run"),
     "sweep of nothing": ([*DIGITS, "--sweep", "optimizer.lr"], "FIELD=a,b,c"),
     "sweep of an unknown field": ([*DIGITS, "--sweep", "optimizer.learning=1"], "optimizer.learning_rate"),
     "sweep of a wrong value": ([*DIGITS, "--sweep", "epochs=1,two"], "two"),
@@ -97,7 +103,7 @@ def test_a_run_is_not_touched_without_leave(run: Path, capsys: pytest.CaptureFix
     again = [*DIGITS, "--out", str(run)]
     for argv, expected in {
         tuple(again): "--overwrite",
-        (*again, "--resume", "--seed", "1"): "seed is 420",
+        (*again, "--resume", "--optimizer.learning-rate", "1"): "optimizer.learning_rate is 0.001",
         (*again, "--resume", "--framework", "torch"): "--framework jax",
         ("train", "lenet", "--out", str(run), "--resume"): "'mnist-mlp', not 'lenet'",
         (*again, "--overwrite", "--batch-size", "0"): "batch_size",
@@ -173,6 +179,30 @@ def test_an_interrupted_run_is_resumed_to_the_same_end(
 def _untimed(run: Path) -> list[dict[str, object]]:
     timed = {"seconds", "examples_per_second"}
     return [{name: row[name] for name in row.keys() - timed} for row in RunDir(run).read_metrics()]
+
+
+def test_a_new_folder_for_each_run_without_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main([*DIGITS, "--loss.weight", "1", "2"]) == 2
+    assert main([*DIGITS, "--resume"]) == 2
+    assert list(tmp_path.iterdir()) == []
+    for _ in range(2):  # within a second
+        assert main(["train", "tabular-mlp", "--steps", "1"]) == 0
+    assert len(list((tmp_path / "runs").glob("tabular-mlp-*/recipe.json"))) == 2
+
+
+@pytest.mark.parametrize("framework", ["jax", "torch"])
+def test_a_reader_that_leaves_stops_the_run_with_a_checkpoint(framework: str, tmp_path: Path) -> None:
+    argv = ["train", "breast-cancer", "--framework", framework, "--epochs", "5000", "--out", str(tmp_path / "run")]
+    command = [sys.executable, "-m", "jaxnn", *argv]
+    child = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    assert child.stdout is not None and child.stderr is not None
+    child.stdout.readline()
+    child.stdout.close()
+    error = child.stderr.read()
+    assert child.wait(timeout=60) in (141, 143)
+    assert error.startswith("jaxnn: interrupted after step") and error.count("\n") == 1
+    assert list((tmp_path / "run" / "checkpoints").iterdir())
 
 
 def test_torch_missing_is_said(

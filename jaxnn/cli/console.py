@@ -8,13 +8,18 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 
+class _Console(Console):
+    def on_broken_pipe(self) -> None:  # rich would end the process
+        raise BrokenPipeError
+
+
 def stdout() -> Console:
     """Standard output; wide enough that tables keep their lines when they go to a file or a pipe."""
-    return Console(width=None if sys.stdout.isatty() else 160, highlight=False)
+    return _Console(width=None if sys.stdout.isatty() else 160, highlight=False)
 
 
 def stderr() -> Console:
-    return Console(stderr=True, highlight=False, soft_wrap=True)
+    return _Console(stderr=True, highlight=False, soft_wrap=True)
 
 
 class TrainingDisplay:
@@ -25,8 +30,9 @@ class TrainingDisplay:
         stream = sys.stderr if quiet_stdout else sys.stdout
         self._epochs = epochs
         # Lines are never wrapped: programs read them.
-        self._console = Console(file=stream, highlight=False, soft_wrap=True)
+        self._console = _Console(file=stream, highlight=False, soft_wrap=True)
         self._bar: Progress | None = None
+        self.closed = False  # nobody reads any more
 
     def __enter__(self) -> "TrainingDisplay":
         if self._console.is_terminal:
@@ -41,10 +47,13 @@ class TrainingDisplay:
             self._bar.stop()
 
     def line(self, text: str) -> None:
-        if self._title is not None:  # not before there is something to say: mistakes may show up late
-            self._console.print(self._title, markup=False)
-            self._title = None
-        self._console.print(text, markup=False)
+        title, self._title = self._title, None  # not before there is something to say: mistakes may show up late
+        try:
+            for part in (title, text):
+                if part is not None and not self.closed:
+                    self._console.print(part, markup=False)
+        except BrokenPipeError:
+            self.closed = True
 
     def notice(self, text: str) -> None:
         self.line(f"note: {text}")

@@ -31,6 +31,8 @@ class Options:
 
 
 def run(argv: list[str]) -> int:
+    if not argv:
+        raise UserError("name a run: `jaxnn evaluate RUN`")
     options = parse(Options, argv, prog="jaxnn evaluate")
     directory = RunDir(options.run)
     if not directory.exists() and (inner := sorted(options.run.rglob("recipe.json"))):
@@ -38,13 +40,16 @@ def run(argv: list[str]) -> int:
     recipe, framework = directory.read_recipe()
     if options.data_dir is not None:
         recipe = recipe.replace(data_dir=str(options.data_dir.resolve()))
-    backends.require(framework)
+    backends.require(framework, recipe)
     dataset = load(recipe)
-    trained_on = directory.read_environment().get("data", {}).get("fingerprint")
-    if trained_on not in (None, dataset.fingerprint):
-        stderr().print(f"note: {dataset.source} is not the data that {options.run} was trained on", markup=False)
+
+    def notice(text: str) -> None:
+        stderr().print(f"note: {text}", markup=False)
+
+    if directory.data_fingerprint() not in (None, dataset.fingerprint):
+        notice(f"{dataset.source} is not the data that {options.run} was trained on")
     result = {"run": str(options.run), "split": options.split}
-    result |= backends.evaluate(framework, recipe, dataset, directory, options.split)
+    result |= backends.evaluate(framework, recipe, dataset, directory, options.split, notice)
     if options.json:
         print(json_format.dumps(result))
     else:

@@ -30,6 +30,9 @@ def expand(recipe: Recipe, *, seeds: int | None, sweep: str | None) -> list[Vari
             for folder, base in variants
             for seed in range(recipe.seed, recipe.seed + seeds)
         ]
+    folders = [variant.folder for variant in variants]
+    if twice := [folder for folder in folders if folders.count(folder) > 1]:
+        raise UserError(f"--sweep and --seeds name {twice[0]} twice")
     return variants
 
 
@@ -60,4 +63,5 @@ def _fields(recipe: Recipe) -> dict[str, Any]:
             kinds |= {f"{field.name}.{inner.name}": inner.type for inner in dataclasses.fields(value)}
         else:
             kinds[field.name] = field.type
+    del kinds["name"], kinds["model.kind"]
     return kinds

@@ -1,9 +1,12 @@
 """``jaxnn train``"""
 
+import contextlib
 import dataclasses
 import datetime
+import itertools
 import json as json_format
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -60,16 +63,50 @@ class _Job:
 
 def run(argv: list[str]) -> int:
     options = _read(argv)
-    backends.require(options.framework)
-    out = options.out or _new_folder(options.recipe.name)
-    jobs = _jobs(options, out, explicit_batch_size=has("--batch-size", argv))
-    rows = [_train(job, options) for job in jobs]
+    backends.require(options.framework, options.recipe)
+    with _folder(options) as out:
+        jobs = _jobs(options, out, explicit_batch_size=_explicit_batch_size(argv))
+        rows = [_train(job, options) for job in jobs]
     if options.json:
         print(json_format.dumps(_summary(jobs, rows, out)))
     elif len(jobs) > 1:
         _, mean, deviation = _accuracies(rows)
         print(f"{len(jobs)} runs in {out}: test accuracy {mean:.4f} +- {deviation:.4f}")
     return 0
+
+
+@contextlib.contextmanager
+def _folder(options: Options) -> Iterator[Path]:
+    """--out, or a new folder that no other command can take; nothing is left of it if nothing comes of it."""
+    if options.out is not None:
+        yield options.out
+        return
+    parent = Path("runs")
+    made_parent = not parent.exists()
+    parent.mkdir(exist_ok=True)
+    folder = _new_folder(parent, options.recipe.name)
+    try:
+        yield folder
+    finally:
+        with contextlib.suppress(OSError):  # not empty: a run, or what is left of one
+            folder.rmdir()
+            if made_parent:
+                parent.rmdir()
+
+
+def _new_folder(parent: Path, name: str) -> Path:
+    folder = first = parent / f"{name}-{datetime.datetime.now():%Y%m%d-%H%M%S}"
+    for number in itertools.count(2):
+        with contextlib.suppress(FileExistsError):
+            folder.mkdir()
+            break
+        folder = first.with_name(f"{first.name}-{number}")
+    return folder
+
+
+def _explicit_batch_size(argv: list[str]) -> bool:
+    sweep = value_of("--sweep", argv) or ""
+    return any(has(flag, argv) for flag in ("--batch-size", "--batch_size")) or sweep.startswith("batch")
 
 
 def _read(argv: list[str]) -> Options:
@@ -99,7 +136,9 @@ def _read(argv: list[str]) -> Options:
         raise UserError(f"--memory-limit must be at least 0 GiB, but it is {options.memory_limit}")
     if options.checkpoint_every is not None and options.checkpoint_every < 1:
         raise UserError(f"--checkpoint-every must be at least 1 step, but it is {options.checkpoint_every}")
-    return dataclasses.replace(options, recipe=_with_absolute_paths(options.recipe))
+    if options.resume and options.out is None:
+        raise UserError("--resume needs --out RUN, the run to continue")
+    return options
 
 
 def _with_absolute_paths(recipe: Recipe) -> Recipe:
@@ -113,24 +152,16 @@ def _with_absolute_paths(recipe: Recipe) -> Recipe:
     return recipe.replace(**changes)
 
 
-def _new_folder(name: str) -> Path:
-    stamp = datetime.datetime.now().strftime("%Y%m%d-%H%M%S")
-    folder = Path("runs") / f"{name}-{stamp}"
-    count = 2
-    while folder.exists():
-        folder, count = Path("runs") / f"{name}-{stamp}-{count}", count + 1
-    return folder
-
-
 def _jobs(options: Options, out: Path, *, explicit_batch_size: bool) -> list[_Job]:
     """All runs to do, once everything that a user can get wrong has been looked at."""
     jobs = []
     loaded: dict[tuple[object, ...], Dataset] = {}
     for variant in expand(options.recipe, seeds=options.seeds, sweep=options.sweep):
-        recipe = variant.recipe
+        recipe = _with_absolute_paths(variant.recipe)
         run = run_dir.at(out / variant.folder, resume=options.resume, overwrite=options.overwrite)
         _require_same(recipe, options, run)
-        key = (recipe.dataset, recipe.data_dir, recipe.label, recipe.header, recipe.input, recipe.seed)
+        seed = recipe.seed if data.depends_on_seed(recipe.dataset) else None
+        key = (recipe.dataset, recipe.data_dir, recipe.label, recipe.header, recipe.input, seed)
         if key not in loaded:
             loaded[key] = load(recipe)
         dataset = loaded[key]
@@ -156,10 +187,10 @@ def _require_same(recipe: Recipe, options: Options, run: RunDir) -> None:
     before, framework = run.read_recipe()
     if framework != options.framework:
         raise UserError(f"--resume: {run.path} was trained with --framework {framework}")
-    for field in dataclasses.fields(Recipe):
-        old, new = getattr(before, field.name), getattr(recipe, field.name)
-        if old != new and field.name not in _FREE:
-            raise UserError(f"--resume: {field.name} is {old} in {run.path} and cannot become {new}; use another --out")
+    now = _flat(dataclasses.asdict(recipe))
+    for name, old in _flat(dataclasses.asdict(before)).items():
+        if old != now[name] and name not in _FREE:
+            raise UserError(f"--resume: {name} is {old} in {run.path} and cannot become {now[name]}; use another --out")
     if recipe.schedule.needs_length and (before.epochs, before.steps) != (recipe.epochs, recipe.steps):
         raise UserError(
             f"--resume: schedule {recipe.schedule.name!r} in {run.path} was made for {before.epochs} epochs"
@@ -167,11 +198,17 @@ def _require_same(recipe: Recipe, options: Options, run: RunDir) -> None:
         )
 
 
+def _flat(groups: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested fields under dotted names."""
+    flat: dict[str, Any] = {}
+    for name, value in groups.items():
+        flat |= _flat(value, f"{prefix}{name}.") if isinstance(value, dict) else {prefix + name: value}
+    return flat
+
+
 def _train(job: _Job, options: Options) -> dict[str, Any]:
     batches = batching(len(job.dataset.train), job.recipe)
     epochs = math.ceil(total_steps(batches, job.recipe) / batches.steps)
-    if options.resume and job.run.exists():
-        job.run.write_recipe(job.recipe, options.framework)
     title = f"{job.recipe.name} on {job.dataset.name} ({job.dataset.source}): {len(job.dataset.train):,} examples"
     with TrainingDisplay(title, epochs=epochs, quiet_stdout=options.json) as display:
         row = backends.train(

@@ -3,8 +3,19 @@
 from jaxnn.data.dataset import Dataset, Split
 from jaxnn.data.download import fetch
 from jaxnn.data.fitting import prepare
-from jaxnn.data.sources import is_name, load
+from jaxnn.data.sources import depends_on_seed, is_name, load
 from jaxnn.data.survey import check, inventory
 from jaxnn.errors import UserError
 
-__all__ = ["Dataset", "Split", "UserError", "check", "fetch", "inventory", "is_name", "load", "prepare"]
+__all__ = [
+    "Dataset",
+    "Split",
+    "UserError",
+    "check",
+    "depends_on_seed",
+    "fetch",
+    "inventory",
+    "is_name",
+    "load",
+    "prepare",
+]

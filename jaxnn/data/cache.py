@@ -1,5 +1,6 @@
 """Decoded arrays kept as .npy (one .npz file a set), so that an archive is decoded once."""
 
+import contextlib
 import dataclasses
 import hashlib
 import json
@@ -35,9 +36,9 @@ def cached(path: Path, build: Callable[[], Dataset]) -> Dataset:
     """``build()``, or what it returned the last time if nothing in ``path`` has changed size or time since."""
     place = hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:16]
     file, identity = folder() / "decoded" / f"{place}.npz", _identity(path)
-    if file.is_file():
-        dataset, of = read(file)
-        if of == identity:
+    with contextlib.suppress(UserError):  # damaged: decoded anew
+        dataset, of = read(file) if file.is_file() else (None, "")
+        if dataset is not None and of == identity:
             return dataclasses.replace(dataset, source=str(path))
     dataset = build()
     write(file, dataset, identity=identity)

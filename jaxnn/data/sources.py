@@ -51,6 +51,11 @@ def is_name(dataset: str) -> bool:
     return name in NAMED or name in EMBEDDED or generated.is_name(name)
 
 
+def depends_on_seed(dataset: str | None) -> bool:
+    """Whether ``load`` gives other data for another seed."""
+    return dataset is not None and generated.is_name(canonical(dataset))
+
+
 def _load_path(dataset: str, *, label: str | None, header: table.Header) -> Dataset:
     path = Path(dataset).expanduser()
     if not path.exists():

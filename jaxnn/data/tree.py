@@ -64,7 +64,7 @@ def _naming_damage(path: Path) -> Iterator[None]:
     except (tarfile.TarError, zlib.error, LZMAError, EOFError, OSError) as error:
         if isinstance(error, OSError) and error.errno is not None:
             raise  # the system's: no permission, no such file
-        raise UserError(f"{path} is a damaged tar ({error}); get it again") from error
+        raise UserError(f"{path} is no tar, or a damaged one; get it again") from error
 
 
 def _checked_name(member: tarfile.TarInfo, path: Path) -> PurePosixPath:
