@@ -9,7 +9,9 @@ import importlib.metadata
 import json
 import os
 import platform
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +21,7 @@ import tyro
 
 from benchmarks import jax_backend, timing, torch_backend
 from benchmarks.cases import CASES, Case, inputs
+from jaxnn import threads
 
 _GATE_STEPS = 20
 _GATE = 5e-4  # float32: see the parity levels in the README
@@ -34,7 +37,7 @@ class Options:
     seconds: float = 0.7
     """Of each measurement."""
     threads: int | None = None
-    """PyTorch's threads (default: its own choice, all cores). XLA on a CPU always uses all cores it may run on."""
+    """PyTorch's threads (default: its own choice, all cores). XLA uses all cores, or what jaxnn.threads chooses."""
     out: Path | None = None
     """Write the figures there as JSON."""
 
@@ -44,16 +47,22 @@ def main() -> None:
     if options.threads:
         torch.set_num_threads(options.threads)
     machine = describe()
-    print(f"{machine['processor']}, {machine['cores']} cores, torch threads {machine['torch_threads']}")
+    print(f"{machine['processor']}, {machine['cores']} cores, torch threads {machine['torch_threads']}", flush=True)
     print(f"jax {machine['jax']}, torch {machine['torch']}; examples a second: median [quartiles]")
-    results = [measure(case, options) for case in CASES if not options.recipe or case.recipe in options.recipe]
+    cases = [case for case in CASES if not options.recipe or case.recipe in options.recipe]
+    # A process for each case: XLA's threads are chosen when it starts.
+    with ProcessPoolExecutor(1, mp_context=get_context("spawn"), max_tasks_per_child=1) as fresh:
+        results = list(fresh.map(measure, cases, [options] * len(cases)))
     if options.out:
         options.out.parent.mkdir(parents=True, exist_ok=True)
         options.out.write_text(json.dumps({"machine": machine, "results": results}, indent=2) + "\n")
 
 
 def measure(case: Case, options: Options) -> dict[str, Any]:
+    if options.threads:
+        torch.set_num_threads(options.threads)
     recipe, dataset = inputs(case)
+    threads.choose(recipe, dataset)
     run_jax, compile_seconds = jax_backend.prepare(recipe, dataset)
     run_torch, _ = torch_backend.prepare(recipe, dataset)
     ours, theirs = run_jax(_GATE_STEPS), run_torch(_GATE_STEPS)

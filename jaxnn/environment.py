@@ -22,6 +22,7 @@ def describe(dataset: Dataset) -> dict[str, Any]:
         "mesh": None,
         "precision": precision.flags(),
         "xla_flags": os.environ.get("XLA_FLAGS", ""),
+        "nproc": os.environ.get("NPROC"),  # see jaxnn.threads
         "data": {
             "name": dataset.name,
             "source": dataset.source,

@@ -9,6 +9,7 @@ import sys
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from jaxnn import threads
 from jaxnn.cli.console import TrainingDisplay
 from jaxnn.data import Dataset
 from jaxnn.errors import Ended, Interrupted, UserError
@@ -41,6 +42,7 @@ def train(
         if checkpoint_every is not None:
             options += ["--checkpoint-every", str(checkpoint_every)]
         return _torch_process(["train", "--out", str(run.path), *options], recipe.to_json(), display)
+    threads.choose(recipe, dataset)
     from jaxnn import loop
 
     with _stop_signals() as received:
@@ -71,6 +73,7 @@ def evaluate(
     if framework == "torch":
         moved = [] if recipe.data_dir is None else ["--data-dir", recipe.data_dir]
         return _torch_process(["evaluate", "--run", str(run.path), "--split", split, *moved], "", None)
+    threads.choose(recipe, dataset)  # as in training: other threads would add in another order
     from jaxnn import loop
 
     return loop.evaluate(recipe, dataset, run, split=split, notice=notice)
