@@ -117,11 +117,10 @@ def build(
     train_graph, eval_graph = _graphs(model)
     _, _, masks, _ = nnx.split(model, nnx.Param, DropoutMask, ...)
     no_masks = nnx.to_pure_dict(masks)
-    normalize = partial(_normalized, spec=recipe.input, dtypes=dtypes)
+    normalize = partial(_normalized, spec=recipe.input)
 
     def forward(graph: Any, params: Pytree, buffers: Pytree, masks: Pytree, inputs: Array) -> tuple[Array, Pytree]:
-        compute = jax.tree.map(lambda p: p.astype(dtypes.compute), params)
-        merged = nnx.merge(graph, compute, masks, buffers)
+        merged = nnx.merge(graph, _lowered(params, dtypes.compute), masks, buffers)
         outputs = merged(inputs).astype(dtypes.param)
         return outputs, nnx.to_pure_dict(nnx.state(merged, nnx.BatchStat))
 
@@ -183,14 +182,26 @@ def _graphs(model: nnx.Module) -> tuple[Any, Any]:
     return nnx.split(model, nnx.Param, DropoutMask, ...)[0], eval_graph
 
 
-def _normalized(inputs: Array, affine: tuple[Array, Array, Array], *, spec: Input, dtypes: Dtypes) -> Array:
+def _normalized(inputs: Array, affine: tuple[Array, Array, Array], *, spec: Input) -> Array:
     """Images: ToTensor, then Normalize if the recipe asks for it; tables as they are."""
     if inputs.dtype == jnp.uint8:
         scale, mean, std = affine
         inputs = inputs.astype(scale.dtype) / scale
         if (spec.mean, spec.std) != (0.0, 1.0):
             inputs = (inputs - mean) / std
-    return inputs.astype(dtypes.compute)
+    return inputs
+
+
+def _lowered(params: Pytree, dtype: Any) -> Pytree:
+    """The parameters with those of matrix products in ``dtype``, to which these layers bring their inputs.
+
+    What is left in float32 for bfloat16 is left so by torch.autocast: inputs, BatchNorm, log_softmax.
+    """
+    if not isinstance(params, dict):
+        return params
+    if "kernel" in params:
+        return {name: value.astype(dtype) for name, value in params.items()}
+    return {name: _lowered(value, dtype) for name, value in params.items()}
 
 
 def _with_masks(template: Pytree, masks: dict[tuple[Any, ...], Array]) -> Pytree:

@@ -8,7 +8,7 @@ from flax import nnx
 from jaxtyping import Array, Float
 
 from jaxnn import recipe
-from jaxnn.nn import BatchNorm2d, Flatten, Linear
+from jaxnn.nn import BatchNorm2d, Flatten, Linear, log_softmax
 from jaxnn.nn.initializers import Rngs
 
 
@@ -34,4 +34,4 @@ class FashionMLP(nnx.Module):
         if self.normalize is not None:
             x = self.normalize(x)
         x = jax.nn.relu(self.linear1(self.flatten(x)))
-        return jax.nn.log_softmax(self.output(x))
+        return log_softmax(self.output(x))

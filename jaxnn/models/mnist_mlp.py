@@ -9,7 +9,7 @@ from flax import nnx
 from jaxtyping import Array, Float
 
 from jaxnn import recipe
-from jaxnn.nn import Dropout, Flatten, Linear
+from jaxnn.nn import Dropout, Flatten, Linear, log_softmax
 from jaxnn.nn.initializers import Rngs
 
 
@@ -36,4 +36,4 @@ class MnistMLP(nnx.Module):
         x = self.flatten(x)
         for number in range(1, self.depth):
             x = self.dropouts[number - 1](jax.nn.relu(getattr(self, f"fc{number}")(x)))
-        return jax.nn.log_softmax(getattr(self, f"fc{self.depth}")(x))
+        return log_softmax(getattr(self, f"fc{self.depth}")(x))

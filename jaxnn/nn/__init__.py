@@ -1,5 +1,6 @@
 """Layers with torch.nn's semantics and default initialization, channels last."""
 
+from jaxnn.nn.activations import log_softmax as log_softmax
 from jaxnn.nn.conv import Conv2d as Conv2d
 from jaxnn.nn.dropout import Dropout as Dropout
 from jaxnn.nn.dropout import DropoutMask as DropoutMask

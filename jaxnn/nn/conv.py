@@ -57,9 +57,10 @@ class Conv2d(nnx.Module):
         if self.padding_mode != "zeros":
             x = jnp.pad(x, ((0, 0), *padding, (0, 0)), mode=_NUMPY_MODE[self.padding_mode])
             padding = ((0, 0), (0, 0))
+        kernel = self.kernel[...]
         y = jax.lax.conv_general_dilated(
-            x,
-            self.kernel[...],
+            x.astype(kernel.dtype),
+            kernel,
             window_strides=self.stride,
             padding=padding,
             rhs_dilation=self.dilation,

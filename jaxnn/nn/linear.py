@@ -27,7 +27,8 @@ class Linear(nnx.Module):
         )
 
     def __call__(self, x: Float[Array, "*batch in"]) -> Float[Array, "*batch out"]:
-        y = x @ self.kernel[...]
+        kernel = self.kernel[...]
+        y = x.astype(kernel.dtype) @ kernel
         return y if self.bias is None else y + self.bias[...]
 
 
