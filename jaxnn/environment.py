@@ -23,12 +23,5 @@ def describe(dataset: Dataset) -> dict[str, Any]:
         "precision": precision.flags(),
         "xla_flags": os.environ.get("XLA_FLAGS", ""),
         "nproc": os.environ.get("NPROC"),  # see jaxnn.threads
-        "data": {
-            "name": dataset.name,
-            "source": dataset.source,
-            "fingerprint": dataset.fingerprint,
-            "train_examples": len(dataset.train),
-            "test_examples": len(dataset.test),
-            "classes": list(dataset.classes),
-        },
+        "data": dataset.record(),
     }

@@ -24,12 +24,5 @@ def describe(dataset: Dataset, device: torch.device) -> dict[str, Any]:
             "cudnn_allow_tf32": torch.backends.cudnn.allow_tf32,
             "deterministic_algorithms": torch.are_deterministic_algorithms_enabled(),
         },
-        "data": {
-            "name": dataset.name,
-            "source": dataset.source,
-            "fingerprint": dataset.fingerprint,
-            "train_examples": len(dataset.train),
-            "test_examples": len(dataset.test),
-            "classes": list(dataset.classes),
-        },
+        "data": dataset.record(),
     }

@@ -3,6 +3,7 @@
 import hashlib
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float32, Int32, UInt8
@@ -47,3 +48,14 @@ class Dataset:
             digest.update(np.ascontiguousarray(array).data)
         digest.update("\0".join(self.classes).encode())
         return digest.hexdigest()
+
+    def record(self) -> dict[str, Any]:
+        """What a run keeps of its data in environment.json."""
+        return {
+            "name": self.name,
+            "source": self.source,
+            "fingerprint": self.fingerprint,
+            "train_examples": len(self.train),
+            "test_examples": len(self.test),
+            "classes": list(self.classes),
+        }
