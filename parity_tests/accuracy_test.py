@@ -1,6 +1,6 @@
 """The recipes as written on their own data: test accuracy in PyTorch's range, and equal to torchref's seed by seed.
 
-Needs the real data sets (JAXNN_TEST_DATA names their folder) and about an hour on two cores.
+Needs the real data sets (JAXNN_TEST_DATA names their folder) and about half an hour on two cores.
 """
 
 import functools
