@@ -17,8 +17,3 @@ def draw(
     sampler = RandomSampler(range(examples)) if shuffle else SequentialSampler(range(examples))
     batches = torch.tensor(list(sampler), device=device).split(batch_size)
     return batches[:-1] if drop_last and len(batches[-1]) < batch_size else batches
-
-
-def batches_per_epoch(examples: int, *, batch_size: int, drop_last: bool) -> int:
-    """How many batches ``draw`` gives."""
-    return examples // batch_size if drop_last else -(-examples // batch_size)

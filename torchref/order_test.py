@@ -4,6 +4,8 @@ import pytest
 import torch
 from torch.utils.data import DataLoader
 
+from jaxnn.data.order import batching
+from jaxnn.recipes import get
 from torchref import order
 
 
@@ -20,4 +22,4 @@ def test_three_epochs_of_a_data_loader(examples: int, batch_size: int, shuffle: 
     drawn = [[b.tolist() for b in order.draw(examples, shuffle=shuffle, **options)] for _ in range(3)]
     assert drawn == expected
     assert torch.equal(torch.get_rng_state(), state)
-    assert order.batches_per_epoch(examples, **options) == len(expected[0])
+    assert batching(examples, get("csv").replace(**options)).steps == len(expected[0])

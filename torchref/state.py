@@ -7,8 +7,9 @@ import torch
 from torch import Tensor, nn
 
 from jaxnn.data import Dataset
+from jaxnn.data.order import batching, total_steps
 from jaxnn.recipe import Recipe
-from torchref import losses, models, optim, order, precision, schedules
+from torchref import losses, models, optim, precision, schedules
 from torchref.resume import require_same_length
 from torchref.tally import Tally
 
@@ -29,9 +30,8 @@ class Plan:
 
 
 def plan(recipe: Recipe, examples: int) -> Plan:
-    batch_size = recipe.batch_size or examples
-    each = order.batches_per_epoch(examples, batch_size=batch_size, drop_last=recipe.drop_last)
-    return Plan(steps=recipe.steps or recipe.epochs * each, steps_per_epoch=each)
+    batches = batching(examples, recipe)
+    return Plan(steps=total_steps(batches, recipe), steps_per_epoch=batches.steps)
 
 
 @dataclass(kw_only=True)

@@ -21,15 +21,13 @@ def parse(options: type[T], argv: list[str], *, prog: str, default: T | None = N
     try:
         with contextlib.redirect_stderr(errors):
             parsed = tyro.cli(options, args=argv, prog=prog, default=default, config=(tyro.conf.AvoidSubcommands,))
-            assert parsed is not None
-            return parsed
     except SystemExit as exit:
         if exit.code in (0, None):
             raise
         raise UserError(_one_sentence(errors.getvalue())) from exit
-    finally:
-        if not errors.closed and "warn" in errors.getvalue().lower():
-            sys.stderr.write(errors.getvalue())
+    sys.stderr.write(errors.getvalue())  # warnings
+    assert parsed is not None
+    return parsed
 
 
 def nearest(name: str, names: Iterable[str]) -> str:
