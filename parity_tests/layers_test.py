@@ -139,6 +139,20 @@ def test_layer_equals_torch(case: Case, largest_error: Callable[[object, object]
     assert max(found.values()) <= TOLERANCE, found
 
 
+@pytest.mark.parametrize(
+    "layer",
+    [nn.MaxPool2d(2), nn.MaxPool2d(3, 2, padding=1), nn.AvgPool2d(2, padding=1)],
+    ids=["max", "max with padding", "average"],
+)
+def test_pools_have_the_same_gradient_when_compiled(layer: nnx.Module) -> None:
+    images = jnp.asarray(np.random.default_rng(0).normal(size=(2, 6, 6, 3)))
+
+    def loss(x: jax.Array) -> jax.Array:
+        return jnp.sum(layer(x) ** 2)
+
+    np.testing.assert_allclose(jax.jit(jax.grad(loss))(images), jax.grad(loss)(images), rtol=1e-14)
+
+
 def _planted(layer: str, fault: Callable[[type], type]) -> Any:
     """The layers with one of them replaced by a faulty one."""
     return types.SimpleNamespace(**{layer: fault(getattr(nn, layer))})

@@ -11,6 +11,7 @@ import torch.nn.functional as F
 
 from jaxnn import losses
 
+pytestmark = pytest.mark.filterwarnings("ignore:reduction. 'mean' divides:UserWarning")  # torch's kl_div
 CLASSES = 5
 RANDOM = np.random.default_rng(0)
 SCORES = RANDOM.normal(size=(7, CLASSES)) * 3
@@ -30,6 +31,8 @@ EDGES = {
     "almost 0 and 1, right": ([[1e-30, 1e-13, 1 - 1e-7]], [[0.0, 0.0, 1.0]]),
     "almost 0 and 1, wrong": ([[1e-30, 1e-13]], [[1.0, 0.5]]),
 }
+# Errors at the kinks of the regression losses (0, and 0.5 or 1), and far beyond them.
+ERRORS = np.array([[0.0, 0.5, -0.5, 1.0, -1.0], [0.25, -3.0, 1e30, -1e30, np.inf]])
 HUGE_BITS = np.array([[0.0, 1.0, 1.0, 0.0, 0.3], [0.0, 1.0, 0.0, 1.0, 0.5]])
 
 
@@ -66,6 +69,7 @@ CASES = [
             ("labels", LABELS, {}),
             ("labels fully", LABELS, {"label_smoothing": 1.0}),
             ("labels and weight", LABELS, {"weight": WEIGHT}),
+            ("labels of weight 0", np.full(7, 2), {"weight": WEIGHT}),
             ("ignored", WITH_IGNORED, {}),
             ("ignored and weight", WITH_IGNORED, {"weight": WEIGHT}),
             ("all ignored", np.full(7, -100), {}),
@@ -76,7 +80,34 @@ CASES = [
     Case("cross_entropy", "probabilities", SCORES, DISTRIBUTIONS),
     Case("cross_entropy", "probabilities and weight", SCORES, DISTRIBUTIONS, {"weight": WEIGHT}),
     Case("cross_entropy", "huge, probabilities", HUGE, DISTRIBUTIONS[:2]),
-    Case("mse_loss", "plain", SCORES, DISTRIBUTIONS),
+    *(
+        Case(loss, title, outputs, targets, options)
+        for loss, options in [
+            ("mse_loss", {}),
+            ("l1_loss", {}),
+            ("smooth_l1_loss", {}),
+            ("smooth_l1_loss", {"beta": 0.5}),
+            ("smooth_l1_loss", {"beta": 0.0}),
+            ("huber_loss", {}),
+            ("huber_loss", {"delta": 0.5}),
+        ]
+        for title, outputs, targets in [
+            (f"plain {options or ''}", SCORES, DISTRIBUTIONS),
+            (f"kinks {options or ''}", ERRORS[:1], 0 * ERRORS[:1]),
+            (f"huge {options or ''}", ERRORS[1:], 0 * ERRORS[:1]),
+        ]
+    ),
+    *(
+        Case(loss, title, SCORES, DISTRIBUTIONS, {"weight": weight} | options)
+        for loss, options in [("mse_loss", {}), ("l1_loss", {}), ("huber_loss", {"delta": 0.5})]
+        for title, weight in [("weight", PROBS), ("weights all 0", 0 * PROBS)]
+    ),
+    Case("kl_div", "plain", np.log(PROBS), DISTRIBUTIONS),
+    Case("kl_div", "targets of 0", np.log(PROBS), BITS),
+    Case("kl_div", "-inf", MASKED, np.array([[1.0, 0.5, 0.0, 0.2, 0.3], [0.0, 1.0, 0.0, 0.0, 0.0]])),
+    Case("kl_div", "log targets", np.log(PROBS), np.log(DISTRIBUTIONS), {"log_target": True}),
+    Case("kl_div", "log targets of -inf", SCORES[:2], MASKED, {"log_target": True}),
+    Case("kl_div", "images", SCORES.reshape(7, 5, 1), DISTRIBUTIONS.reshape(7, 5, 1)),
     Case("binary_cross_entropy", "plain", PROBS, BITS),
     Case("binary_cross_entropy", "soft targets", PROBS, DISTRIBUTIONS),
     Case("binary_cross_entropy", "class weight", PROBS, BITS, {"weight": WEIGHT}),
@@ -139,8 +170,14 @@ TOLERANCE = {"float64": 1e-12, "float32": 1e-6}
 
 
 @pytest.mark.parametrize("precision", TOLERANCE, indirect=True)
-@pytest.mark.parametrize("reduction", ["none", "mean", "sum"])
-@pytest.mark.parametrize("case", CASES, ids=lambda case: f"{case.loss}: {case.title}")
+@pytest.mark.parametrize(
+    ("case", "reduction"),
+    [
+        pytest.param(case, reduction, id=f"{case.loss}: {case.title}, {reduction}")
+        for case in CASES
+        for reduction in ("none", "mean", "sum") + ("batchmean",) * (case.loss == "kl_div")
+    ],
+)
 def test_values_and_gradients_equal_torch(case, reduction, precision, largest_error):
     ours, theirs = _ours(case, reduction, precision), _theirs(case, reduction, precision)
     assert len(ours) == len(theirs)
@@ -177,6 +214,22 @@ FAULTS = {
     "halved squares": (
         Case("mse_loss", "", SCORES, DISTRIBUTIONS),
         lambda outputs, targets: jnp.square(outputs - targets).mean() / 2,
+    ),
+    "mean over elements, whatever their weights": (
+        Case("l1_loss", "", SCORES, DISTRIBUTIONS, {"weight": PROBS}),
+        lambda outputs, targets: (jnp.abs(outputs - targets) * jnp.asarray(PROBS)).mean(),
+    ),
+    "jnp.abs at 0": (
+        Case("l1_loss", "", ERRORS[:1], 0 * ERRORS[:1]),
+        lambda outputs, targets: jnp.abs(outputs - targets).mean(),
+    ),
+    "Huber for smooth L1": (
+        Case("smooth_l1_loss", "", SCORES, DISTRIBUTIONS, {"beta": 0.5}),
+        lambda outputs, targets: losses.huber_loss(outputs, targets, delta=0.5),
+    ),
+    "divergence as a mean over examples": (
+        Case("kl_div", "", np.log(PROBS), DISTRIBUTIONS),
+        lambda log_probs, targets: losses.kl_div(log_probs, targets, reduction="batchmean"),
     ),
     "clamped logarithm with its own gradient": (
         Case("binary_cross_entropy", "", np.array(EDGES["0 and 1, wrong"][0]), np.array(EDGES["0 and 1, wrong"][1])),

@@ -94,7 +94,7 @@ class AvgPool2d(nnx.Module):
 def _window_sums(x: jax.Array, border: tuple[tuple[int, int], ...], pool: AvgPool2d) -> jax.Array:
     return lax.reduce_window(
         x,
-        jnp.zeros((), x.dtype),
+        0.0,  # not an array of the dtype: inside jit lax would not know it for a zero, nor the sum for one
         lax.add,
         window_dimensions=(1, *pool.kernel_size, 1),
         window_strides=(1, *pool.stride, 1),

@@ -93,6 +93,11 @@ def test_label_outside_the_classes_is_nan_and_never_ignored():
     [
         (lambda: losses.mse_loss(OUTPUTS, OUTPUTS, reduction=AVERAGE), "'none', 'mean' or 'sum'.*'average'"),
         (lambda: losses.mse_loss(OUTPUTS, OUTPUTS[:, :1]), r"mse_loss: .*\(6, 3\), \(6, 1\)"),
+        (lambda: losses.mse_loss(OUTPUTS, OUTPUTS, weight=jnp.ones(3)), r"shape of outputs, \(6, 3\), .*\(3,\)"),
+        (lambda: losses.l1_loss(OUTPUTS, OUTPUTS[0]), "l1_loss"),
+        (lambda: losses.smooth_l1_loss(OUTPUTS, OUTPUTS, beta=-1.0), "beta must be at least 0, but it is -1.0"),
+        (lambda: losses.huber_loss(OUTPUTS, OUTPUTS, delta=0.0), "delta must be above 0, but it is 0.0"),
+        (lambda: losses.kl_div(OUTPUTS, OUTPUTS[0]), "kl_div"),
         (lambda: losses.sse_loss(OUTPUTS, OUTPUTS[:3]), "sse_loss"),
         (lambda: losses.sum_loss(OUTPUTS, OUTPUTS[0]), "sum_loss"),
         (lambda: losses.nll_loss(OUTPUTS, LABELS[:5]), r"\(6, 3\), \(5,\)"),
