@@ -19,6 +19,7 @@ _MODULES = {
     "models",
     "nn",
     "optim",
+    "parity",
     "recipe",
     "recipes",
     "run_dir",

@@ -14,6 +14,11 @@ _PACKAGES = ("jaxnn", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "num
 
 def describe(dataset: Dataset) -> dict[str, Any]:
     """The content of environment.json for a JAX run."""
+    return platform() | {"data": dataset.record()}
+
+
+def platform() -> dict[str, Any]:
+    """Versions, devices and precision flags of JAX's side."""
     return {
         "framework": "jax",
         "versions": {name: importlib.metadata.version(name) for name in _PACKAGES},
@@ -23,5 +28,4 @@ def describe(dataset: Dataset) -> dict[str, Any]:
         "precision": precision.flags(),
         "xla_flags": os.environ.get("XLA_FLAGS", ""),
         "nproc": os.environ.get("NPROC"),  # see jaxnn.threads
-        "data": dataset.record(),
     }

@@ -7,6 +7,8 @@ import numpy as np
 import pytest
 import torch
 
+from jaxnn.parity.verdict.tolerances import error
+
 torch.set_num_threads(1)  # small work: threads that wait for each other cost more than they give
 
 
@@ -24,19 +26,5 @@ def precision(request: pytest.FixtureRequest) -> Iterator[str]:
 
 @pytest.fixture
 def largest_error() -> Callable[[object, object], float]:
-    """The one comparison of these tests: the largest difference, as a share of the largest expected magnitude.
-
-    NaN and infinities must stand in the same places; otherwise, or for other shapes, it is infinite.
-    """
-
-    def measure(ours: object, theirs: object) -> float:
-        found, expected = np.asarray(ours, np.float64), np.asarray(theirs, np.float64)
-        finite = np.isfinite(expected)
-        if found.shape != expected.shape or not np.array_equal(found[~finite], expected[~finite], equal_nan=True):
-            return np.inf
-        if not finite.any():
-            return 0.0
-        difference = np.abs(found[finite] - expected[finite]).max()
-        return float(difference / (np.abs(expected[finite]).max() or 1.0)) if np.isfinite(difference) else np.inf
-
-    return measure
+    """The toolkit's own measure: the largest difference, as a share of the largest expected magnitude."""
+    return lambda ours, theirs: error(np.asarray(ours), np.asarray(theirs))

@@ -12,6 +12,11 @@ _PACKAGES = ("jaxnn", "torch", "numpy")
 
 def describe(dataset: Dataset, device: torch.device) -> dict[str, Any]:
     """The content of environment.json for a PyTorch run on ``device``."""
+    return platform(device) | {"data": dataset.record()}
+
+
+def platform(device: torch.device) -> dict[str, Any]:
+    """Versions, device, threads and precision flags of PyTorch's side."""
     return {
         "framework": "torch",
         "versions": {name: importlib.metadata.version(name) for name in _PACKAGES},
@@ -24,5 +29,4 @@ def describe(dataset: Dataset, device: torch.device) -> dict[str, Any]:
             "cudnn_allow_tf32": torch.backends.cudnn.allow_tf32,
             "deterministic_algorithms": torch.are_deterministic_algorithms_enabled(),
         },
-        "data": dataset.record(),
     }

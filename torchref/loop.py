@@ -122,7 +122,7 @@ def _run_steps(
     began = time.perf_counter()
     inputs, labels = examples
     dtype = precision.dtype(recipe.precision)
-    batches = _draw_batches(recipe, state, examples)[: plan.steps_in(state.epoch)]
+    batches = draw_batches(recipe, state, examples)[: plan.steps_in(state.epoch)]
     learning_rate = state.optimizer.param_groups[0]["lr"]
     for batch in batches[state.step_in_epoch :]:
         x = normalize(inputs[batch], recipe.input, dtype)
@@ -147,7 +147,7 @@ def _run_steps(
     return learning_rate
 
 
-def _draw_batches(recipe: Recipe, state: State, examples: tensors.Examples) -> tuple[Tensor, ...]:
+def draw_batches(recipe: Recipe, state: State, examples: tensors.Examples) -> tuple[Tensor, ...]:
     """The batches of the epoch; those of one under way are drawn again, without moving the generator."""
     now = torch.get_rng_state()
     torch.set_rng_state(state.epoch_rng)

@@ -1,0 +1,76 @@
+"""A certificate: every recipe compared with its PyTorch mirror, and the planted faults that the comparison finds."""
+
+import datetime
+import platform
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from jaxnn import data, environment, recipes
+from jaxnn.errors import UserError
+from jaxnn.parity.recipe_run import compare_accuracy, compare_recipe
+from jaxnn.parity.report import Report, page
+from jaxnn.recipe import Recipe
+from jaxnn.run_dir import write_atomically
+
+_EMBEDDED = {"csv": "iris", "tabular-mlp": None, "tabular-minibatch": None, "breast-cancer": None}
+"""What stands in for a recipe's own data set where no folder of data is named: digits, unless said here."""
+
+
+def resolve(name: str, *, dataset: str | None, data_dir: str | None, **changes: Any) -> tuple[Recipe, data.Dataset]:
+    """The recipe and its data, prepared. Without ``dataset`` and ``data_dir``, data that need no download."""
+    if dataset is None and data_dir is None and name in recipes.PRESETS:
+        dataset = _EMBEDDED.get(name, "digits")
+    recipe = recipes.get(name, dataset=dataset).replace(data_dir=data_dir, **changes)
+    if recipe.dataset is None:
+        raise UserError(f"recipe {name} has no data set of its own; name one with --dataset")
+    loaded = data.load(recipe.dataset, data_dir=data_dir, label=recipe.label, header=recipe.header, seed=recipe.seed)
+    dataset_ready = data.prepare(loaded, recipe.input)
+    if recipe.batch_size is not None and recipe.batch_size > len(dataset_ready.train):
+        recipe = recipe.replace(batch_size=len(dataset_ready.train))
+    return recipe, dataset_ready
+
+
+def compare_all(
+    names: Sequence[str],
+    *,
+    steps: int,
+    accuracy: bool = False,
+    on_report: Callable[[Report], None] = lambda report: None,
+    **options: Any,
+) -> list[Report]:
+    """A report on each recipe; ``options`` as for ``resolve``. Each is handed to ``on_report`` when it is there.
+
+    ``steps`` of training are compared, and with ``accuracy`` what the whole recipe reaches, which takes as long.
+    """
+    reports = []
+    for name in names:
+        recipe, dataset = resolve(name, **options)
+        report = compare_recipe(recipe.replace(steps=steps or None), dataset)
+        if accuracy:
+            report = replace(report, entries=(*report.entries, compare_accuracy(recipe, dataset)))
+        reports.append(report)
+        on_report(report)
+    return reports
+
+
+def write(folder: Path, reports: Sequence[Report], matrix: Sequence[dict[str, Any]] | None) -> list[Path]:
+    """Writes ``folder``/certificate.json and .html; returns both."""
+    import torch
+
+    import torchref.environment
+
+    folder.mkdir(parents=True, exist_ok=True)
+    about = {
+        "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "torch": torchref.environment.platform(torch.device("cpu")),
+        "jax": environment.platform(),
+    }
+    stated = {"title": "Parity of JAX and PyTorch", "about": about, "matrix": matrix}
+    contents = {"json": page.certificate_json(reports, **stated), "html": page.certificate(reports, **stated)}
+    for suffix, content in contents.items():
+        write_atomically(folder / f"certificate.{suffix}", content.encode(errors="replace"))
+    return [folder / f"certificate.{suffix}" for suffix in contents]

@@ -1,0 +1,119 @@
+"""Recordings as files, so that the two sides can run in different processes, on different machines.
+
+    DUMP/dump.json               layers, options, versions; size and SHA-256 of every other file
+    DUMP/arrays.safetensors      the first pass
+    DUMP/steps/000001.safetensors ...  the arrays of each step of training
+
+A dump appears whole or not at all, and is read only if every checksum fits.
+"""
+
+import dataclasses
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from safetensors import SafetensorError
+from safetensors.numpy import load_file, save_file
+
+from jaxnn.errors import UserError
+from jaxnn.parity.recording import Arrays, Layer, Op, Recording
+
+_FORMAT = 1
+_INDEX, _ARRAYS = "dump.json", "arrays.safetensors"
+
+
+def write(path: Path, recording: Recording, steps: Iterable[Arrays]) -> None:
+    """Writes the folder ``path``; replaces a dump that is there. Raises UserError if something else is."""
+    if path.exists() and not (path / _INDEX).is_file() and not (path.is_dir() and not any(path.iterdir())):
+        raise UserError(f"{path} exists and is no dump; name a new folder")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.name}.") as folder:
+        whole = Path(folder) / "dump"
+        (whole / "steps").mkdir(parents=True)
+        _save(whole / _ARRAYS, recording.arrays)
+        for number, arrays in enumerate(steps, start=1):
+            _save(whole / _step_name(number), arrays)
+        files = sorted(file for file in whole.rglob("*") if file.is_file())
+        index = {"format": _FORMAT} | _header(recording)
+        index["files"] = {str(file.relative_to(whole).as_posix()): _fingerprint(file) for file in files}
+        (whole / _INDEX).write_text(json.dumps(index, indent=1))
+        if path.exists():
+            shutil.rmtree(path)
+        os.replace(whole, path)
+
+
+def read(path: Path) -> tuple[Recording, Iterator[Arrays]]:
+    """The recording in ``path`` and its steps, which are read one by one.
+
+    Raises UserError for a folder that is no dump, is of another format, or has a missing or damaged file.
+    """
+    index_file = path / _INDEX
+    if not index_file.is_file():
+        raise UserError(f"{path} is not a dump: it has no {_INDEX}")
+    try:
+        index = json.loads(index_file.read_text())
+        written, files = index["format"], index["files"]
+        fields = {name: index[name] for name in _FIELDS}
+        fields |= {"layers": tuple(map(_layer, index["layers"])), "after": tuple(Op(**op) for op in index["after"])}
+        fields["notes"] = tuple(index["notes"])
+    except (ValueError, KeyError, TypeError, AttributeError, UnicodeDecodeError) as error:
+        raise UserError(f"{index_file} is damaged: it is not what a capture writes; record it again") from error
+    if written != _FORMAT:
+        raise UserError(f"{index_file} has format {written}, and this version reads {_FORMAT}; record it again")
+    arrays = _load(path, _ARRAYS, files)
+    names = [_step_name(number) for number in range(1, fields["steps"] + 1)]
+    for name in names:
+        _require_whole(path, name, files)
+    return Recording(arrays=arrays, **fields), (_load(path, name, files) for name in names)
+
+
+_FIELDS = ("framework", "precision", "train", "loss", "optimizer", "steps", "environment", "failure")
+
+
+def _header(recording: Recording) -> dict[str, Any]:
+    return {
+        **{name: getattr(recording, name) for name in _FIELDS},
+        "layers": [dataclasses.asdict(layer) for layer in recording.layers],
+        "after": [dataclasses.asdict(op) for op in recording.after],
+        "notes": list(recording.notes),
+    }
+
+
+def _layer(fields: dict[str, Any]) -> Layer:
+    ops: Any = tuple(Op(**op) for op in fields["before"])
+    return Layer(**fields | {"before": ops})
+
+
+def _save(path: Path, arrays: Arrays) -> None:
+    # safetensors writes the memory of an array as it lies, whatever its strides say
+    save_file({name: np.asarray(array, order="C") for name, array in arrays.items()}, path)
+
+
+def _load(path: Path, name: str, files: dict[str, Any]) -> Arrays:
+    _require_whole(path, name, files)
+    try:
+        return load_file(path / name)
+    except (SafetensorError, ValueError) as error:
+        raise UserError(f"{path / name} is damaged ({error}); record it again") from error
+
+
+def _require_whole(path: Path, name: str, files: dict[str, Any]) -> None:
+    if name not in files or not (path / name).is_file():
+        raise UserError(f"{path} is not whole: {name} is missing; record it again")
+    if _fingerprint(path / name) != files[name]:
+        raise UserError(f"{path / name} is damaged: its checksum is not the recorded one; record it again")
+
+
+def _fingerprint(path: Path) -> str:
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _step_name(number: int) -> str:
+    return f"steps/{number:06d}.safetensors"
