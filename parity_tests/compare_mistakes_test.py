@@ -183,7 +183,6 @@ def test_models_and_surroundings_stay_as_they_are() -> None:
 @pytest.fixture(scope="module")
 def dumps(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """A reference, its port, a port with a fault, and a reference of another batch and of another model."""
-    torch.set_default_dtype(torch.float64)
     folder = tmp_path_factory.mktemp("dumps")
     paths = {name: folder / name for name in ("reference", "port", "faulty", "other batch", "other model", "short")}
     torch.manual_seed(0)
@@ -192,7 +191,7 @@ def dumps(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     torchref.capture(original, TABLE, **options, steps=2, out=paths["short"])
     torchref.capture(original, (TABLE[0] + 1, TABLE[1]), **options, steps=3, out=paths["other batch"])
     torchref.capture(_torch_mlp(5, 6, 3), TABLE, **options, steps=3, out=paths["other model"])
-    port = _nnx_mlp(5, 4, 3)
+    port = _nnx_mlp(5, 4, 3)  # in single precision, as a user would build it: widened for the comparison
     capture(port, reference=paths["reference"], loss="cross_entropy", out=paths["port"])
     summed = (None, lambda outputs, targets: -jax.nn.log_softmax(outputs)[jnp.arange(6), targets].sum())
     capture(port, reference=paths["reference"], loss=summed, out=paths["faulty"])

@@ -1,5 +1,6 @@
 """Faults that no known cause explains: parity must detect and locate them, and diagnosis must not invent a cause."""
 
+from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -48,11 +49,13 @@ def original_of_tokens() -> Any:
     """An embedding whose token 0 is padding and has no gradient."""
     from torch import nn
 
-    model = nn.Sequential()
-    model.add_module("embedding", nn.Embedding(4, 3, padding_idx=0))
-    model.add_module("flatten", nn.Flatten())
-    model.add_module("fc", nn.Linear(15, CLASSES))
-    return model
+    return nn.Sequential(
+        OrderedDict(
+            embedding=nn.Embedding(4, 3, padding_idx=0),
+            flatten=nn.Flatten(),
+            fc=nn.Linear(15, CLASSES),
+        )
+    )
 
 
 class Residual(nnx.Module):

@@ -96,7 +96,7 @@ def _first_pass(recipe: Recipe, dataset: Dataset, *, train: bool) -> tuple[Recor
     import torchref.losses
     import torchref.models
     import torchref.recorder
-    from torchref.precision import dtype
+    from torchref.precision import default_dtype, dtype
     from torchref.step import normalize
 
     chosen = slice(0, min(recipe.batch_size or _EXAMPLES, _EXAMPLES, len(dataset.train)))
@@ -104,7 +104,7 @@ def _first_pass(recipe: Recipe, dataset: Dataset, *, train: bool) -> tuple[Recor
     batch = (inputs, np.asarray(dataset.train.labels[chosen]))
     classes = len(dataset.classes)
     shapes: dict[str, Any] = {"input_shape": dataset.input_shape, "outputs": 1 if recipe.loss.binary else classes}
-    with torch.random.fork_rng(devices=[]):
+    with torch.random.fork_rng(devices=[]), default_dtype("float32"):  # in which all precisions draw their weights
         torch.manual_seed(recipe.seed)
         original = torchref.models.build(recipe.model, **shapes)
     their_loss = torchref.losses.build(recipe.loss, classes=classes)

@@ -14,8 +14,9 @@ from jaxnn.parity.recording import Layer
 
 KINDS = ("Linear", "Conv1d", "Conv2d", "Conv3d")
 
-_WEIGHTS = 100_000
-"""Numbers of a weight that hypotheses are tried with: output features do not depend on one another."""
+_WEIGHTS, _PRODUCTS = 100_000, 20_000_000
+"""Numbers of a weight, and multiplications, with which a hypothesis is tried: output features do not depend on one
+another, so that some of them will do."""
 
 _NO_BIAS = Claim(
     cause="missing-bias",
@@ -28,33 +29,42 @@ _NO_BIAS = Claim(
 class Affine:
     """A call of a Linear or Conv layer on a few examples, and some of its output ``features``.
 
-    ``weight`` is whole; ``bias`` (in a shape that meets the output), ``reference`` and ``observed`` are of the
-    features.
+    ``weight`` is whole; ``bias`` (in a shape that meets the output), ``arrived`` (JAX's weight, where it is another),
+    ``reference`` and ``observed`` are of the features.
     """
 
     layer: Layer
     weight: np.ndarray
     features: np.ndarray | slice
     bias: np.ndarray | None
+    arrived: np.ndarray | None
     x: np.ndarray
     reference: np.ndarray
     observed: np.ndarray
 
     def product(self, x: np.ndarray, weight: np.ndarray) -> np.ndarray:
-        """Without the bias, as PyTorch pads, on as large an image as JAX's."""
+        """Without the bias, as PyTorch pads."""
         if self.layer.kind == "Linear":
             return linear(x, weight)
         g = geometry(self.layer, weight.shape[2:])
-        return g.convolved(x, weight, self.observed.shape[2:], before=g.before, mode=g.mode)
+        return g.convolved(x, weight, self.reference.shape[2:], before=g.before, mode=g.mode)
 
     def with_bias(self, product: np.ndarray) -> np.ndarray:
         return product if self.bias is None else product + self.bias
 
 
 def affine(
-    layer: Layer, weights: Mapping[str, np.ndarray], x: np.ndarray, reference: np.ndarray, observed: np.ndarray
+    layer: Layer,
+    weights: Mapping[str, np.ndarray],
+    arrived: np.ndarray | None,
+    x: np.ndarray,
+    reference: np.ndarray,
+    observed: np.ndarray,
 ) -> Affine | None:
-    """None where JAX's output is of another kind, so that no layer like this one gives it."""
+    """None where JAX's output is of another kind, so that no layer like this one gives it.
+
+    ``weights`` are PyTorch's, by their short names, ``arrived`` is the weight of JAX's layer.
+    """
     axis = _feature_axis(layer, reference.ndim)
     weight = weights["weight"]
     if observed.ndim != reference.ndim or observed.shape[axis] != len(weight) or len(observed) != len(x):
@@ -67,6 +77,7 @@ def affine(
         weight=weight,
         features=features,
         bias=None if bias is None else bias[features],
+        arrived=None if arrived is None or np.array_equal(arrived, weight) else arrived[features],
         x=x,
         reference=reference[chosen],
         observed=observed[chosen],
@@ -76,6 +87,9 @@ def affine(
 def hypotheses(a: Affine, *, run: str) -> Catalogue:
     """One fault each; ``run`` is the run's precision."""
     weight = a.weight[a.features]
+    if a.arrived is not None:  # that is said where the weights are compared, and follows here
+        arrived = a.arrived
+        yield Hypothesis(claims=(), predict=lambda: a.with_bias(a.product(a.x, arrived)))
     yield from biases(a.layer, a.bias, a.reference, a.observed)
     yield from _padded(a)
     yield from precision.products(lambda x, w: a.with_bias(a.product(x, w)), a.x, weight, precision=run)
@@ -101,6 +115,8 @@ def biases(layer: Layer, bias: np.ndarray | None, reference: np.ndarray, observe
         others = tuple(i for i in range(reference.ndim) if i != axis)
         if reference.size >= 3 * reference.shape[axis]:  # of fewer values any difference would look like a bias
             shift = (observed - reference).mean(others, keepdims=True)
+            if not np.isfinite(shift).all():
+                return  # NaN explains NaN, and says nothing
             yield hypothesis(
                 "missing-bias",
                 f"a bias of up to {np.abs(shift).max():.3g} that PyTorch's layer does not have",
@@ -137,13 +153,14 @@ def _features(
     layer: Layer, weight: np.ndarray, reference: np.ndarray, observed: np.ndarray, axis: int
 ) -> np.ndarray | slice:
     """Some output features, the one that differs most among them; all where that is not much."""
-    keep = max(4, _WEIGHTS // max(weight[0].size, 1))
+    positions = reference.size // reference.shape[axis]
+    keep = max(1, min(_WEIGHTS, _PRODUCTS // positions) // max(weight[0].size, 1))
     if keep >= len(weight) or layer.options.get("groups", 1) > 1:
         return slice(None)
     chosen = np.arange(keep)
     if reference.shape == observed.shape:
         others = tuple(i for i in range(reference.ndim) if i != axis)
-        chosen[-1] = max(keep - 1, int(np.nanargmax(np.abs(observed - reference).max(others))))
+        chosen[-1] = max(keep - 1, int(np.argmax(np.abs(observed - reference).max(others))))
     return chosen
 
 

@@ -1,18 +1,19 @@
 """Gradients that differ where values do not: equal maxima of a pool, relu at 0. Judged on JAX's own numbers."""
 
-from collections.abc import Callable
-from dataclasses import replace
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
-from jaxnn.parity.diagnosis import between
-from jaxnn.parity.diagnosis.evidence import Evidence, Span, number
+from jaxnn.parity.diagnosis.evidence import Evidence, array
 from jaxnn.parity.diagnosis.hypothesis import Catalogue, Finding, hypothesis, likeliest
 from jaxnn.parity.diagnosis.measure import distance, few_examples
 from jaxnn.parity.diagnosis.reference import functions
 from jaxnn.parity.diagnosis.reference.functions import NotSimulatedError
 from jaxnn.parity.diagnosis.reference.gradients import function_gradient, layer_gradient, tied
-from jaxnn.parity.recording import Layer, Recording
+from jaxnn.parity.diagnosis.span import Span, span_before
+from jaxnn.parity.recording import Layer, Op, Recording
 
 _POOL_FIX = (
     "use nnx.max_pool or lax.reduce_window, whose gradient goes to the first of equal maxima as PyTorch's does; "
@@ -23,113 +24,108 @@ _TIES = {"split": "split between equal maxima", "last": "goes to the last", "all
 
 
 def of_gradients(evidence: Evidence) -> Finding | None:
-    """The last place, as the backward pass meets it first, where JAX's gradient follows from a known other choice."""
-    for index in reversed(range(len(evidence.left.layers))):
-        layer = evidence.left.layers[index]
-        if not evidence.in_both(layer):
-            continue
-        found = _through(evidence, index, layer)
+    """The last layer, which the backward pass meets first, before which a known other choice gives JAX's gradient."""
+    layers = [i for i, layer in enumerate(evidence.left.layers) if evidence.in_both(layer)]
+    for position in reversed(range(len(layers))):
+        before = evidence.left.layers[layers[position - 1]].name if position else ""
+        found = _to_the_layer_before(evidence, layers[position], before)
         if found is not None:
             return found
     return None
 
 
-def _through(evidence: Evidence, index: int, layer: Layer) -> Finding | None:
-    """The gradient from the output of ``layer`` to the output of the layer before it."""
-    span = between.span_before(evidence, index)
-    before = _before(evidence, index)
-    left = _carried(evidence, evidence.left, span, layer, before)
-    right = _carried(evidence, evidence.right, span, layer, before)
-    if left is None or right is None:
+def _to_the_layer_before(evidence: Evidence, index: int, before: str) -> Finding | None:
+    """From the output of a layer to that of the layer ``before`` it, or to the inputs."""
+    span, layer = span_before(evidence, index), evidence.left.layers[index]
+    if span is None:
         return None
-    (theirs, own, _), (ours, observed, choices) = left, right
+    theirs, ours = (_path(evidence, side, span, layer, before) for side in (evidence.left, evidence.right))
+    if theirs is None or ours is None:
+        return None
     rounding = 1e-7 if evidence.left.precision == "float64" else 1e-3
-    if distance(theirs({}), own) > rounding:  # the recording does not say how the gradient went
+    if distance(theirs.carried(), theirs.arrived) > rounding:
+        return None  # the recording does not say how the gradient went
+    reference = ours.carried()
+    if distance(reference, ours.arrived) <= rounding:
         return None
-    reference = ours({})
-    if distance(reference, observed) <= rounding:
-        return None
-    return likeliest(f"gradient for {before or 'the inputs'}", choices, reference, observed)
+    return likeliest(f"gradient for {before or 'the inputs'}", _choices(ours), reference, ours.arrived)
 
 
-def _before(evidence: Evidence, index: int) -> str:
-    layers = evidence.left.layers[:index]
-    return next((layer.name for layer in reversed(layers) if evidence.in_both(layer)), "")
+@dataclass(frozen=True, kw_only=True)
+class _Path:
+    """One side's gradient on its way back, through functions given ``values``: where it set out, how it arrived."""
+
+    ops: tuple[Op, ...]
+    masks: tuple[np.ndarray | None, ...]
+    values: tuple[np.ndarray, ...]
+    departed: np.ndarray
+    arrived: np.ndarray
+
+    def carried(self, at: int = -1, **choice: Any) -> np.ndarray:
+        """Through PyTorch's functions, but for one choice at the function ``at``."""
+        gradient = self.departed
+        for i in reversed(range(len(self.ops))):
+            choices: Mapping[str, Any] = choice if i == at else {}
+            gradient = gradient.reshape(self.values[i + 1].shape)
+            gradient = function_gradient(self.ops[i], self.values[i], gradient, mask=self.masks[i], **choices)
+        return gradient.reshape(self.arrived.shape)
 
 
-Choices = dict[int, dict[str, object]]
-Carried = tuple[Callable[[Choices], np.ndarray], np.ndarray, Catalogue]
-
-
-def _carried(evidence: Evidence, recording: Recording, span: Span | None, layer: Layer, before: str) -> Carried | None:
-    """Of one side: its gradient as a function of the choices made at each function, its own, and other choices."""
+def _path(evidence: Evidence, recording: Recording, span: Span, layer: Layer, before: str) -> _Path | None:
+    """None where not everything was recorded, or is known, that the gradient passes."""
     arrays = recording.arrays
-    start = number(arrays, f"forward/{before}/output" if before else "inputs")
-    entered, given = number(arrays, f"forward/{layer.name}/input"), number(arrays, f"backward/{layer.name}")
-    own = number(arrays, f"backward/{before}" if before else "gradient/inputs")
-    if span is None or start is None or entered is None or given is None or own is None or own.shape != start.shape:
+    start = array(arrays, f"forward/{before}/output" if before else "inputs")
+    arrived = array(arrays, f"backward/{before}" if before else "gradient/inputs")
+    entered, left = (array(arrays, f"forward/{layer.name}/{what}") for what in ("input", "output"))
+    departed = array(arrays, f"backward/{layer.name}")
+    if start is None or arrived is None or entered is None or left is None or departed is None:
         return None
-    ops, masks = span.ops, span.masks
-    op = functions.as_op(layer)
-    if op is not None:
-        ops, masks = (*ops, op), (*masks, evidence.mask(op))
-    keep = (lambda x: x) if layer.kind.startswith("BatchNorm") else few_examples(own, start, entered, given)
-    start, entered, given, own = (keep(x) for x in (start, entered, given, own))
-    masks = tuple(None if mask is None else keep(mask) for mask in masks)
+    if departed.shape != left.shape or arrived.shape != start.shape:
+        return None
+    keep = (lambda x: x) if layer.kind.startswith("BatchNorm") else few_examples(arrived, start, entered, departed)
+    start, arrived, entered, departed = (keep(x) for x in (start, arrived, entered, departed))
+    masks = [None if mask is None else keep(mask) for mask in span.masks]
+    ops, own = span.ops, functions.as_op(layer)
     try:
         values = [start]
-        for function, mask in zip(ops, masks, strict=True):
-            values.append(functions.apply(function, values[-1], mask))
-        if op is None:
-            given = layer_gradient(layer, evidence.weights(layer), entered, given, train=evidence.left.train)
-    except (NotSimulatedError, ValueError):
+        for op, mask in zip(span.ops, masks, strict=True):
+            values.append(functions.apply(op, values[-1], mask))
+        if values[-1].size != entered.size or distance(values[-1].reshape(entered.shape), entered) > 1e-4:
+            return None
+        if own is None:
+            departed = layer_gradient(layer, evidence.weights(layer), entered, departed, train=evidence.left.train)
+        else:
+            mask = evidence.mask(own)
+            ops = (*ops, own)
+            masks.append(None if mask is None else keep(mask))
+            values.append(functions.apply(own, values[-1], masks[-1]))
+        path = _Path(ops=ops, masks=tuple(masks), values=tuple(values), departed=departed, arrived=arrived)
+        path.carried()
+    except (NotSimulatedError, ValueError):  # a function that is not known, or was given something else
         return None
-    reached = values[-1] if op is None else values[-2]
-    if reached.size != entered.size or distance(reached.reshape(entered.shape), entered) > 1e-4:
-        return None
-    gradient = given.reshape(values[-1].shape)
-
-    def carry(choices: Choices) -> np.ndarray:
-        back = gradient
-        for i in reversed(range(len(ops))):
-            chosen: dict[str, object] = choices.get(i, {})
-            back = function_gradient(ops[i], values[i], back.reshape(values[i + 1].shape), mask=masks[i], **chosen)  # pyright: ignore[reportArgumentType]
-        return back.reshape(start.shape)
-
-    try:
-        carry({})
-    except (NotSimulatedError, ValueError):
-        return None
-    return carry, own, _choices(replace(span, ops=ops), values, carry, own)
+    return path
 
 
-def _choices(
-    span: Span, values: list[np.ndarray], carry: Callable[[Choices], np.ndarray], own: np.ndarray
-) -> Catalogue:
-    for i, op in enumerate(span.ops):
+def _choices(path: _Path) -> Catalogue:
+    for i, (op, x) in enumerate(zip(path.ops, path.values, strict=False)):
         if op.name.startswith("max_pool"):
-            share = tied(op, values[i]).mean()
-            where = f"{share:.2%} of the pool's inputs share a maximum"
+            at_ties = tied(op, x)
+            where = f"{at_ties.mean():.2%} of the pool's inputs share a maximum"
             for ties, how in _TIES.items():
                 says = f"{where}, and the gradient {how}"
-                yield hypothesis("pool-ties", says, _POOL_FIX, lambda i=i, ties=ties: carry({i: {"ties": ties}}))
-            yield from _only_at_ties(i, op, values, carry, own, where)
+                yield hypothesis("pool-ties", says, _POOL_FIX, lambda i=i, ties=ties: path.carried(i, ties=ties))
+            if i == 0:  # what stands before the pool would hide which inputs those are
+                yield from _only_at_ties(path, at_ties, where)
         if op.name == "relu":
-            zeros = int((values[i] == 0).sum())
             for slope in (0.5, 1.0):
-                says = f"relu has a slope of {slope} at 0 ({zeros} inputs are 0)"
-                yield hypothesis("activation", says, _RELU_FIX, lambda i=i, s=slope: carry({i: {"at_zero": s}}))
+                says = f"relu has a slope of {slope} at 0 ({int((x == 0).sum())} inputs are 0)"
+                yield hypothesis("activation", says, _RELU_FIX, lambda i=i, s=slope: path.carried(i, at_zero=s))
 
 
-def _only_at_ties(
-    i: int, op: object, values: list[np.ndarray], carry: Callable[[Choices], np.ndarray], own: np.ndarray, where: str
-) -> Catalogue:
+def _only_at_ties(path: _Path, at_ties: np.ndarray, where: str) -> Catalogue:
     """Shared in some other way: only inputs that share a maximum differ, and in sum they do not."""
-    if i != 0:
-        return  # what stands before the pool would hide which inputs those are
-    at_ties, plain = tied(op, values[0]), carry({})  # pyright: ignore[reportArgumentType]
-    axes = tuple(range(1, plain.ndim))
-    sums = distance(np.where(at_ties, own, 0).sum(axes), np.where(at_ties, plain, 0).sum(axes))
+    plain, axes = path.carried(), tuple(range(1, at_ties.ndim))
+    sums = distance(np.where(at_ties, path.arrived, 0).sum(axes), np.where(at_ties, plain, 0).sum(axes))
     if at_ties.any() and sums < 1e-6 and at_ties.mean() < 0.9:
         says = f"{where}, and only there do gradients differ, with the same sum"
-        yield hypothesis("pool-ties", says, _POOL_FIX, lambda: np.where(at_ties, own, plain))
+        yield hypothesis("pool-ties", says, _POOL_FIX, lambda: np.where(at_ties, path.arrived, plain))

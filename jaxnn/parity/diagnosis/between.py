@@ -1,48 +1,25 @@
 """The code between two layers: activations, pools, flattening and dropout, varied one or two at a time."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
 from jaxnn.parity.diagnosis import activation, dropout, flattening, pools
 from jaxnn.parity.diagnosis.alternative import Alternative
-from jaxnn.parity.diagnosis.evidence import Evidence, Span, number
+from jaxnn.parity.diagnosis.evidence import Evidence
 from jaxnn.parity.diagnosis.hypothesis import Catalogue, Claim, Hypothesis, hypothesis
-from jaxnn.parity.diagnosis.measure import distance, few_examples
+from jaxnn.parity.diagnosis.measure import distance
 from jaxnn.parity.diagnosis.reference import functions
 from jaxnn.parity.diagnosis.reference.activations import ACTIVATIONS
 from jaxnn.parity.diagnosis.reference.functions import NotSimulatedError, is_dropout, is_flatten, is_pool
+from jaxnn.parity.diagnosis.span import Span
 from jaxnn.parity.recording import Op
 
 _FLATTEN_FIX = (
     "flatten images as (channel, height, width): jnp.transpose(x, (0, 3, 1, 2)).reshape(len(x), -1), or permute the "
     "next kernel's rows once, at import"
 )
-
-
-def span_before(evidence: Evidence, index: int | None) -> Span | None:
-    """What lies before the layer of this index, or with None after the last; layers that JAX has not are part of it."""
-    layers = evidence.left.layers
-    if index is None:
-        ops, last = list(evidence.left.after), len(layers) - 1
-        reference = number(evidence.left.arrays, "outputs")
-        observed = number(evidence.right.arrays, "alone/outputs" if evidence.fed else "outputs")
-    else:
-        ops, last = list(layers[index].before), index - 1
-        reference = evidence.reference(layers[index].name, "input")
-        observed = evidence.observed(layers[index].name, "input")
-    start = number(evidence.left.arrays, "inputs")
-    for layer in reversed(layers[: last + 1]):
-        op = functions.as_op(layer)
-        if evidence.in_both(layer) or op is None:
-            start = evidence.reference(layer.name, "output")
-            break
-        ops = [*layer.before, op, *ops]
-    if start is None or reference is None or observed is None:
-        return None
-    masks = tuple(evidence.mask(op) for op in ops)
-    return Span(start=start, ops=tuple(ops), masks=masks, reference=reference, observed=observed)
 
 
 @dataclass(frozen=True)
@@ -107,18 +84,6 @@ def pairs(evidence: Evidence, span: Span) -> Catalogue:
                     claims=(one.claim, other.claim),
                     predict=lambda x=x, f=other.compute, p=second + 1: chain.finished(f(x), p),
                 )
-
-
-def reduced(span: Span, *, elements: int) -> Span:
-    """The span on a few examples; those of its functions that name the whole batch still do."""
-    keep = few_examples(span.observed, span.reference, span.start, elements=elements)
-    return replace(
-        span,
-        start=keep(span.start),
-        masks=tuple(None if mask is None else keep(mask) for mask in span.masks),
-        reference=keep(span.reference),
-        observed=keep(span.observed),
-    )
 
 
 def _chain(evidence: Evidence, span: Span) -> _Chain | None:

@@ -161,6 +161,13 @@ def test_weights_as_they_were_carried_over(case, diagnosed, entry):
     assert [d.cause for d in found] == ([] if cause is None else [cause])
 
 
+def test_what_a_layer_makes_of_weights_that_arrived_otherwise_is_no_second_fault(of_network, entry):
+    narrow = WEIGHTS["b"].astype(np.float32).astype(np.float64)
+    output = GIVEN["b"] @ narrow.T + BIASES["b"]
+    found = of_network({"weight/b.weight": narrow, "alone/b/output": output}, entry("weights", "b.weight", "value"))
+    assert [d.cause for d in found] == ["dtype"]
+
+
 @pytest.mark.parametrize("jax_has_it", [True, False])
 def test_a_bias_that_one_side_does_not_have(jax_has_it, diagnosed, entry):
     with_bias, without = {"weight/fc.bias": np.ones(6), "weight/fc.weight": WEIGHT}, {"weight/fc.weight": WEIGHT}

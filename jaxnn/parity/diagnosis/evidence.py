@@ -32,12 +32,12 @@ class Evidence:
         return next((i for i, layer in enumerate(self.left.layers) if layer.name == name), None)
 
     def reference(self, layer: str, what: str) -> np.ndarray | None:
-        return number(self.left.arrays, f"forward/{layer}/{what}")
+        return array(self.left.arrays, f"forward/{layer}/{what}")
 
     def observed(self, layer: str, what: str) -> np.ndarray | None:
         """JAX's: of the layer alone, or of the whole pass where nothing else was recorded."""
-        alone = number(self.right.arrays, f"alone/{layer}/{what}")
-        return alone if self.fed else number(self.right.arrays, f"forward/{layer}/{what}")
+        alone = array(self.right.arrays, f"alone/{layer}/{what}")
+        return alone if self.fed else array(self.right.arrays, f"forward/{layer}/{what}")
 
     def weights(self, layer: Layer) -> dict[str, np.ndarray]:
         """The reference's parameters and buffers of a layer, by their short names, at the start."""
@@ -52,21 +52,6 @@ class Evidence:
         return self.left.arrays.get(f"mask/{op.options['mask']}") if "mask" in op.options else None
 
 
-@dataclass(frozen=True, kw_only=True)
-class Span:
-    """The code between two layers that both sides have, or before the first, or after the last.
-
-    ``start`` is what it was given, ``ops`` what the reference calls, with the ``masks`` of those that drop values;
-    ``reference`` and ``observed`` are the results.
-    """
-
-    start: np.ndarray
-    ops: tuple[Op, ...]
-    masks: tuple[np.ndarray | None, ...]
-    reference: np.ndarray
-    observed: np.ndarray
-
-
 def of_module(arrays: Arrays, kind: str, module: str) -> dict[str, np.ndarray]:
     """The arrays of a kind ("weight", "buffer") that a module owns itself, by their short names."""
     start = f"{module}."
@@ -74,7 +59,7 @@ def of_module(arrays: Arrays, kind: str, module: str) -> dict[str, np.ndarray]:
     return {name: value for name, value in found.items() if "." not in name}
 
 
-def number(arrays: Arrays, key: str) -> np.ndarray | None:
+def array(arrays: Arrays, key: str) -> np.ndarray | None:
     value = arrays.get(key)
     return None if value is None else wide(value)
 

@@ -25,7 +25,7 @@ class Claim:
 
 @dataclass(frozen=True, kw_only=True)
 class Hypothesis:
-    """``predict`` gives what JAX computes if the claims, mostly one, hold."""
+    """``predict`` gives what JAX computes if the claims, mostly one, hold; none for what is a fault elsewhere."""
 
     claims: tuple[Claim, ...]
     predict: Callable[[], np.ndarray]
@@ -62,6 +62,8 @@ def likeliest(
     the difference to roundings the first counts. ``rounding``: one, as a share of the largest magnitude, where the
     numbers of ``observed`` are computed further and do not show it themselves.
     """
+    if observed.size > 1 and np.ptp(observed) == 0:
+        return None  # one number throughout comes about in too many ways
     rounding = max(resolution(observed), rounding)
     best: tuple[Hypothesis, Fit] | None = None
     for candidate in catalogue:

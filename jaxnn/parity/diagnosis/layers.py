@@ -6,7 +6,7 @@ import numpy as np
 
 from jaxnn.parity.diagnosis import activation, affine, batchnorm, dropout, pools, precision
 from jaxnn.parity.diagnosis.alternative import Alternative
-from jaxnn.parity.diagnosis.evidence import Evidence, number, of_module
+from jaxnn.parity.diagnosis.evidence import Evidence, array, of_module
 from jaxnn.parity.diagnosis.hypothesis import Catalogue, Finding, Hypothesis, likeliest
 from jaxnn.parity.diagnosis.measure import Choice, few_examples
 from jaxnn.parity.diagnosis.reference import functions
@@ -16,7 +16,7 @@ from jaxnn.parity.recording import Layer
 
 def of_layer(evidence: Evidence, layer: Layer) -> Finding | None:
     """Why the layer's output differs where its input does not."""
-    whole = number(evidence.left.arrays, f"forward/{layer.name}/input")
+    whole = array(evidence.left.arrays, f"forward/{layer.name}/input")
     reference, observed = evidence.reference(layer.name, "output"), evidence.observed(layer.name, "output")
     if whole is None or reference is None or observed is None:
         return None
@@ -35,7 +35,8 @@ def _catalogues(
     weights, x = evidence.weights(layer), keep(whole)
     combined: tuple[Catalogue, np.ndarray, np.ndarray] | None = None
     if layer.kind in affine.KINDS and "weight" in weights:
-        a = affine.affine(layer, weights, x, reference, observed)
+        arrived = array(evidence.right.arrays, f"weight/{layer.module}.weight")
+        a = affine.affine(layer, weights, arrived, x, reference, observed)
         if a is not None:
             yield affine.hypotheses(a, run=evidence.left.precision), a.reference, a.observed
             combined = affine.pairs(a), a.reference, a.observed
@@ -54,7 +55,7 @@ def of_running_statistics(evidence: Evidence, module: str) -> Finding | None:
     """Why the running statistics of a BatchNorm module differ after one pass."""
     calls = [layer for layer in evidence.left.layers if layer.module == module]
     given = evidence.left.arrays if evidence.fed else evidence.right.arrays
-    inputs = [number(given, f"forward/{layer.name}/input") for layer in calls]
+    inputs = [array(given, f"forward/{layer.name}/input") for layer in calls]
     start = of_module(evidence.left.arrays, "weight", module)
     sides = [of_module(recording.arrays, "buffer", module) for recording in (evidence.left, evidence.right)]
     names = ("running_mean", "running_var")

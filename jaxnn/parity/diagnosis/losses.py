@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from jaxnn.parity.diagnosis.evidence import Evidence, number
+from jaxnn.parity.diagnosis.evidence import Evidence, array
 from jaxnn.parity.diagnosis.hypothesis import Claim, Finding
 from jaxnn.parity.diagnosis.measure import distance, resolution, spread
 from jaxnn.parity.diagnosis.reference.activations import softmax
@@ -72,7 +72,7 @@ def _claims(
     if ours is None:
         return
     near = 1e3 * max(theirs.error, ours.error, 1e-12)
-    ratio, whole = ours.share / theirs.share, 1.0
+    ratio = ours.share / theirs.share
     largest = np.abs(right.gradient[~kept]).max(initial=0)
     among = largest > 1e-6 * np.abs(right.gradient).max()
     divided = counted < rows and abs(ratio * rows / counted - 1) <= near
@@ -85,7 +85,7 @@ def _claims(
         yield Claim(cause="ignore-index", says=says, fix=_IGNORE_FIX)
     if abs(ours.smoothing - theirs.smoothing) > near:
         yield _smoothing(theirs.smoothing, ours.smoothing, classes)
-    if abs(ratio - whole) > near and not divided:
+    if abs(ratio - 1) > near and not divided:
         yield _reduction(ratio, "the gradient for the class scores", _sizes(rows, classes, counted))
 
 
@@ -117,8 +117,8 @@ def _class_scores(evidence: Evidence) -> tuple[_Scores, _Scores, np.ndarray] | N
 
 
 def _scores(recording: Recording, layer: str) -> _Scores | None:
-    values = number(recording.arrays, f"forward/{layer}/output")
-    gradient = number(recording.arrays, f"backward/{layer}")
+    values = array(recording.arrays, f"forward/{layer}/output")
+    gradient = array(recording.arrays, f"backward/{layer}")
     if values is None or gradient is None or values.shape != gradient.shape or values.ndim < 2:
         return None
     classes = values.shape[1]
@@ -157,8 +157,8 @@ def _cross_entropy(scores: _Scores, goals: np.ndarray, kept: np.ndarray) -> _Cro
 def _of_ratios(evidence: Evidence) -> Finding | None:
     """One constant between the losses, or between all gradients, where the outputs are the same."""
     left, right = evidence.left.arrays, evidence.right.arrays
-    outputs = number(left, "outputs"), number(right, "outputs")
-    losses = number(left, "loss"), number(right, "loss")
+    outputs = array(left, "outputs"), array(right, "outputs")
+    losses = array(left, "loss"), array(right, "loss")
     if outputs[0] is None or outputs[1] is None or losses[0] is None or losses[1] is None or losses[1].size != 1:
         return None
     away = distance(outputs[0], outputs[1])
@@ -202,11 +202,14 @@ def _known(ratio: float, sizes: dict[str, int]) -> str:
     """How ``ratio`` comes about from the sizes; empty if it does not."""
     if not np.isfinite(ratio) or ratio <= 0:
         return ""
+    for value, said in ((0.5, "one half"), (2.0, "two")):
+        if abs(ratio / value - 1) < 1e-6:
+            return said
     for factor, said in ((1.0, ""), (0.5, "half of "), (2.0, "twice ")):
-        for name, size in {**sizes, "1": 1}.items():
+        for name, size in sizes.items():
             for value, written in ((factor * size, f"{said}{name}"), (factor / size, f"{said}1/{name}")):
-                if abs(value - 1) > 1e-9 and abs(ratio / value - 1) < 1e-6:
-                    return f"{written.replace('1/1', '1')}" + ("" if name == "1" else f" ({size})")
+                if size > 1 and abs(ratio / value - 1) < 1e-6:
+                    return f"{written} ({size})"
     return ""
 
 

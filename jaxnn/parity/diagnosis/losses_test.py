@@ -108,7 +108,7 @@ RESIDUALS = LOGITS - RANDOM.normal(size=LOGITS.shape)
 MSE = (RESIDUALS**2).mean(), 2 * RESIDUALS / RESIDUALS.size
 
 
-@pytest.mark.parametrize(("factor", "said"), [(0.5, "half of 1"), (60, "outputs (60)"), (5, "(5)"), (12, "(12)")])
+@pytest.mark.parametrize(("factor", "said"), [(0.5, "one half"), (60, "outputs (60)"), (5, "(5)"), (12, "(12)")])
 def test_reduction_of_any_loss(factor, said, of_loss):
     targets = LOGITS - RESIDUALS
     (found,) = of_loss(MSE, (factor * MSE[0], factor * MSE[1]), labels=targets)

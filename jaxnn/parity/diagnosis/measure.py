@@ -133,6 +133,6 @@ def few_examples(observed: np.ndarray, *others: np.ndarray, elements: int = 20_0
     chosen = list(range(keep))
     if reference.shape == observed.shape:
         apart = np.abs(reference.astype(np.float64) - observed).reshape(count, -1).max(axis=1)
-        worst = int(np.nanargmax(apart)) if not np.isnan(apart).all() else 0
+        worst = int(np.argmax(apart))  # NaN, if there is one
         chosen = [worst, *(i for i in chosen if i != worst)][:keep]
     return lambda x: x[chosen] if np.ndim(x) and len(x) == count else x

@@ -5,16 +5,17 @@ from collections.abc import Callable, Mapping
 import numpy as np
 
 from jaxnn.parity.diagnosis import backward, between, initialisation, losses, optimizers, precision, weight_layout
-from jaxnn.parity.diagnosis.evidence import Evidence, number, of_module
+from jaxnn.parity.diagnosis.evidence import Evidence, array, of_module
 from jaxnn.parity.diagnosis.hypothesis import Claim, Finding, likeliest
 from jaxnn.parity.diagnosis.layers import of_layer, of_running_statistics
+from jaxnn.parity.diagnosis.span import reduced, span_before
 
 Diagnosing = Callable[[Evidence, str], Finding | None]
 
 
 def _weights(evidence: Evidence, name: str) -> Finding | None:
     """A parameter as it was carried over."""
-    theirs, ours = (number(side.arrays, f"weight/{name}") for side in (evidence.left, evidence.right))
+    theirs, ours = (array(side.arrays, f"weight/{name}") for side in (evidence.left, evidence.right))
     if (theirs is None) != (ours is None) and evidence.right.under("weight") and name.endswith("bias"):
         lacking = "JAX" if ours is None else "PyTorch"
         says = f"{name}: the layer has a bias in one framework and none in {lacking}"
@@ -28,7 +29,7 @@ def _weights(evidence: Evidence, name: str) -> Finding | None:
 
 
 def _init(evidence: Evidence, name: str) -> Finding | None:
-    theirs, ours = number(evidence.left.arrays, f"weight/{name}"), number(evidence.right.arrays, f"initial/{name}")
+    theirs, ours = array(evidence.left.arrays, f"weight/{name}"), array(evidence.right.arrays, f"initial/{name}")
     if theirs is None or ours is None or not ours.size:
         return None
     return initialisation.initialisation(name, theirs, ours, _fans(evidence, name))
@@ -49,11 +50,11 @@ def _layer(evidence: Evidence, name: str) -> Finding | None:
 
 
 def _between(evidence: Evidence, name: str) -> Finding | None:
-    span = between.span_before(evidence, evidence.index(name))
+    span = span_before(evidence, evidence.index(name))
     if span is None:
         return None
     place = "after the last layer" if evidence.index(name) is None else f"before {name}"
-    few, fewer = between.reduced(span, elements=20_000), between.reduced(span, elements=3_000)
+    few, fewer = reduced(span, elements=20_000), reduced(span, elements=3_000)
     return (
         likeliest(place, between.hypotheses(evidence, few), few.reference, few.observed)
         or likeliest(place, between.pairs(evidence, fewer), fewer.reference, fewer.observed)
@@ -63,7 +64,7 @@ def _between(evidence: Evidence, name: str) -> Finding | None:
 
 def _narrow_buffers(evidence: Evidence, module: str) -> Finding | None:
     for name, reference in of_module(evidence.left.arrays, "buffer", module).items():
-        observed = number(evidence.right.arrays, f"buffer/{module}.{name}")
+        observed = array(evidence.right.arrays, f"buffer/{module}.{name}")
         if observed is not None and np.issubdtype(reference.dtype, np.floating):
             found = precision.narrow(f"{module}.{name}", reference, observed, precision=evidence.left.precision)
             if found is not None:
@@ -77,7 +78,7 @@ FAMILIES: Mapping[str, Diagnosing] = {
     "between": _between,
     "buffers": of_running_statistics,
     "loss": lambda evidence, _: losses.of_loss(evidence),
-    "gradients": lambda evidence, _: losses.of_loss(evidence) or backward.of_gradients(evidence),
+    "gradients": lambda evidence, _: backward.of_gradients(evidence) or losses.of_loss(evidence),
     "optimizer": lambda evidence, _: optimizers.of_optimizer(evidence),
 }
 

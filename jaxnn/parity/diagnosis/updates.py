@@ -73,7 +73,7 @@ class Updates:
 def recorded(evidence: Evidence) -> Updates | None:
     """None if the history does not hold what it takes."""
     history = evidence.history
-    if 1 not in history:
+    if 1 not in history or any("learning_rate" not in arrays for arrays, _ in history.values()):
         return None
     names = [key.partition("/")[2] for key in history[1][0] if key.startswith("gradient/")]
     given = all(f"given/parameter/{name}" in arrays for _, arrays in history.values() for name in names)

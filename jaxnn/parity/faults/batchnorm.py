@@ -1,5 +1,6 @@
 """Faults of batch normalization: the momentum's convention, the variance that is tracked, eps, the mode."""
 
+from collections import OrderedDict
 from collections.abc import Callable
 from typing import Any
 
@@ -30,13 +31,15 @@ def original_cnn() -> Any:
     """Convolution, BatchNorm, ReLU, head."""
     from torch import nn
 
-    model = nn.Sequential()
-    model.add_module("conv", nn.Conv2d(2, CHANNELS, 3))
-    model.add_module("bn", nn.BatchNorm2d(CHANNELS))
-    model.add_module("relu", nn.ReLU())
-    model.add_module("flatten", nn.Flatten())
-    model.add_module("head", nn.Linear(CHANNELS * 4 * 4, CLASSES))
-    return model
+    return nn.Sequential(
+        OrderedDict(
+            conv=nn.Conv2d(2, CHANNELS, 3),
+            bn=nn.BatchNorm2d(CHANNELS),
+            relu=nn.ReLU(),
+            flatten=nn.Flatten(),
+            head=nn.Linear(CHANNELS * 4 * 4, CLASSES),
+        )
+    )
 
 
 def original_mlp() -> Any:
@@ -49,12 +52,14 @@ def original_mlp() -> Any:
     with torch.no_grad():
         norm.running_mean.normal_()
         norm.running_var.uniform_(0.5, 2.0)
-    model = nn.Sequential()
-    model.add_module("fc1", nn.Linear(12, WIDTH))
-    model.add_module("bn", norm)
-    model.add_module("relu", nn.ReLU())
-    model.add_module("fc2", nn.Linear(WIDTH, CLASSES))
-    return model
+    return nn.Sequential(
+        OrderedDict(
+            fc1=nn.Linear(12, WIDTH),
+            bn=norm,
+            relu=nn.ReLU(),
+            fc2=nn.Linear(WIDTH, CLASSES),
+        )
+    )
 
 
 class CNN(nnx.Module):

@@ -1,5 +1,6 @@
 """Faults in convolutional networks: padding, bias, layout of kernels, activation, flattening, precision."""
 
+from collections import OrderedDict
 from collections.abc import Callable
 from typing import Any
 
@@ -48,12 +49,14 @@ def original_reflecting() -> Any:
     """A convolution that pads by reflection, and a linear head."""
     from torch import nn
 
-    model = nn.Sequential()
-    model.add_module("conv", nn.Conv2d(2, CHANNELS, 3, padding=1, padding_mode="reflect"))
-    model.add_module("act", nn.Tanh())
-    model.add_module("flatten", nn.Flatten())
-    model.add_module("head", nn.Linear(CHANNELS * SIDE * SIDE, CLASSES))
-    return model
+    return nn.Sequential(
+        OrderedDict(
+            conv=nn.Conv2d(2, CHANNELS, 3, padding=1, padding_mode="reflect"),
+            act=nn.Tanh(),
+            flatten=nn.Flatten(),
+            head=nn.Linear(CHANNELS * SIDE * SIDE, CLASSES),
+        )
+    )
 
 
 class CNN(nnx.Module):

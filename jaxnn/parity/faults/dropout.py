@@ -1,5 +1,6 @@
 """Faults of dropout: how what is kept is scaled, and whether anything is dropped."""
 
+from collections import OrderedDict
 from collections.abc import Callable
 from typing import Any
 
@@ -26,12 +27,14 @@ def original() -> Any:
     """Linear, ReLU, dropout, head."""
     from torch import nn
 
-    model = nn.Sequential()
-    model.add_module("fc1", nn.Linear(12, WIDTH))
-    model.add_module("relu", nn.ReLU())
-    model.add_module("dropout", nn.Dropout(RATE))
-    model.add_module("fc2", nn.Linear(WIDTH, CLASSES))
-    return model
+    return nn.Sequential(
+        OrderedDict(
+            fc1=nn.Linear(12, WIDTH),
+            relu=nn.ReLU(),
+            dropout=nn.Dropout(RATE),
+            fc2=nn.Linear(WIDTH, CLASSES),
+        )
+    )
 
 
 def original_with_function() -> Any:

@@ -1,5 +1,6 @@
 """Faults of losses: what is summed and what averaged, smoothed labels, ignored labels."""
 
+from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -43,11 +44,13 @@ def original() -> Any:
     """Linear, ReLU, head."""
     from torch import nn
 
-    model = nn.Sequential()
-    model.add_module("fc1", nn.Linear(12, 8))
-    model.add_module("relu", nn.ReLU())
-    model.add_module("fc2", nn.Linear(8, CLASSES))
-    return model
+    return nn.Sequential(
+        OrderedDict(
+            fc1=nn.Linear(12, 8),
+            relu=nn.ReLU(),
+            fc2=nn.Linear(8, CLASSES),
+        )
+    )
 
 
 class MLP(nnx.Module):

@@ -1,5 +1,6 @@
 """Faults in fully connected layers: weights, biases, activations, initialization and number formats."""
 
+from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -23,30 +24,19 @@ def batch() -> Batch:
     return random.normal(size=(16, INPUTS)), random.integers(0, CLASSES, 16)
 
 
-def original() -> Any:
-    """Three layers with GELUs between them; the middle one is square."""
-    return _sequential()
-
-
-def original_without_bias() -> Any:
-    """The same, its first layer without a bias."""
-    return _sequential(bias=False)
-
-
-def _sequential(*, bias: bool = True) -> Any:
+def original(*, bias: bool = True) -> Any:
+    """Three layers with GELUs between them; the middle one is square, ``bias`` is that of the first."""
     from torch import nn
 
-    layers = {
-        "fc1": nn.Linear(INPUTS, WIDTH, bias=bias),
-        "act1": nn.GELU(),
-        "fc2": nn.Linear(WIDTH, WIDTH),
-        "act2": nn.GELU(),
-        "fc3": nn.Linear(WIDTH, CLASSES),
-    }
-    model = nn.Sequential()
-    for name, layer in layers.items():
-        model.add_module(name, layer)
-    return model
+    return nn.Sequential(
+        OrderedDict(
+            fc1=nn.Linear(INPUTS, WIDTH, bias=bias),
+            act1=nn.GELU(),
+            fc2=nn.Linear(WIDTH, WIDTH),
+            act2=nn.GELU(),
+            fc3=nn.Linear(WIDTH, CLASSES),
+        )
+    )
 
 
 class MLP(nnx.Module):
@@ -125,7 +115,7 @@ JAXNN_MLP_PAIR = Pair(
 )
 BIASLESS_PAIR = Pair(
     model="MLP without a first bias",
-    original=original_without_bias,
+    original=lambda: original(bias=False),
     port=lambda: MLP(fc1=_stock(INPUTS, WIDTH, use_bias=False)),
     batch=batch,
     options=_OPTIONS,

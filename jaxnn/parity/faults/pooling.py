@@ -1,5 +1,6 @@
 """Faults in pooling: what is beyond the border, how large the result is, who gets the gradient of equal values."""
 
+from collections import OrderedDict
 from collections.abc import Callable
 from typing import Any, cast
 
@@ -32,23 +33,27 @@ def original(pool: Callable[[], Any], *, kernel_size: int = 3, side: int = 6) ->
     """A convolution that keeps the image's size, a pool straight after it (so of values of both signs), a head."""
     from torch import nn
 
-    model = nn.Sequential()
-    model.add_module("conv", nn.Conv2d(1, CHANNELS, kernel_size, padding=kernel_size // 2))
-    model.add_module("pool", pool())
-    model.add_module("flatten", nn.Flatten())
-    model.add_module("head", nn.Linear(CHANNELS * side * side, CLASSES))
-    return model
+    return nn.Sequential(
+        OrderedDict(
+            conv=nn.Conv2d(1, CHANNELS, kernel_size, padding=kernel_size // 2),
+            pool=pool(),
+            flatten=nn.Flatten(),
+            head=nn.Linear(CHANNELS * side * side, CLASSES),
+        )
+    )
 
 
 def original_pooled_first() -> Any:
     """A pool of the image itself."""
     from torch import nn
 
-    model = nn.Sequential()
-    model.add_module("pool", nn.MaxPool2d(2))
-    model.add_module("flatten", nn.Flatten())
-    model.add_module("head", nn.Linear(6 * 6, CLASSES))
-    return model
+    return nn.Sequential(
+        OrderedDict(
+            pool=nn.MaxPool2d(2),
+            flatten=nn.Flatten(),
+            head=nn.Linear(6 * 6, CLASSES),
+        )
+    )
 
 
 def max_pool() -> Any:

@@ -98,7 +98,8 @@ def _is_flax_default(name: str, ours: np.ndarray, left: Recording, layer: Layer)
     if layer.kind == "Embedding":
         return True
     scale = 1 / math.sqrt(ours[0].size) / 0.87962566103423978  # the standard deviation of a normal cut at 2
-    return _Default("", stats.truncnorm(-2, 2, scale=scale)).fits(ours)
+    distance, limit = _Default("", stats.truncnorm(-2, 2, scale=scale)).distance(ours)
+    return distance <= limit
 
 
 def _note(ours: np.ndarray, default: _Default, stock: bool) -> str:
