@@ -6,7 +6,7 @@ from flax import nnx
 from jaxtyping import Array, Float
 
 from jaxnn import recipe
-from jaxnn.nn import Conv2d, Flatten, Linear, MaxPool2d
+from jaxnn.nn import Conv2d, Flatten, Linear, MaxPool2d, conv_relu_pool
 from jaxnn.nn.initializers import Rngs
 
 
@@ -34,8 +34,8 @@ class LeNet(nnx.Module):
         self.fc3 = Linear(spec.hidden[1], outputs, rngs=rngs, param_dtype=param_dtype)
 
     def __call__(self, x: Float[Array, "batch height width channel"]) -> Float[Array, "batch outputs"]:
-        x = self.pool(jax.nn.relu(self.conv1(x)))
-        x = self.pool(jax.nn.relu(self.conv2(x)))
+        x = conv_relu_pool(self.conv1, self.pool, x)
+        x = conv_relu_pool(self.conv2, self.pool, x)
         x = self.flatten(x)
         x = jax.nn.relu(self.fc1(x))
         x = jax.nn.relu(self.fc2(x))

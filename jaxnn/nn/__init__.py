@@ -2,6 +2,9 @@
 
 from jaxnn.nn.activations import log_softmax as log_softmax
 from jaxnn.nn.conv import Conv2d as Conv2d
+from jaxnn.nn.conv import conv2d as conv2d
+from jaxnn.nn.conv_block import conv_relu_pool as conv_relu_pool
+from jaxnn.nn.conv_method import conv_method as conv_method
 from jaxnn.nn.dropout import Dropout as Dropout
 from jaxnn.nn.dropout import DropoutMask as DropoutMask
 from jaxnn.nn.linear import Flatten as Flatten

@@ -7,10 +7,14 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Float
 
+from jaxnn.nn import toeplitz
+from jaxnn.nn.blocking import Pair
+from jaxnn.nn.conv_method import ConvMethod, prefers_blocks
 from jaxnn.nn.initializers import Rngs, default_bias, default_weight, to_conv_kernel
 
 PaddingMode = Literal["zeros", "reflect", "replicate", "circular"]
 _NUMPY_MODE = {"reflect": "reflect", "replicate": "edge", "circular": "wrap"}
+_TILE = (1, 2)
 
 
 def as_pair(value: int | tuple[int, int]) -> tuple[int, int]:
@@ -58,16 +62,45 @@ class Conv2d(nnx.Module):
             x = jnp.pad(x, ((0, 0), *padding, (0, 0)), mode=_NUMPY_MODE[self.padding_mode])
             padding = ((0, 0), (0, 0))
         kernel = self.kernel[...]
-        y = jax.lax.conv_general_dilated(
+        y = conv2d(
             x.astype(kernel.dtype),
             kernel,
-            window_strides=self.stride,
+            stride=self.stride,
             padding=padding,
-            rhs_dilation=self.dilation,
-            dimension_numbers=("NHWC", "HWIO", "NHWC"),
-            feature_group_count=self.groups,
+            dilation=self.dilation,
+            groups=self.groups,
         )
         return y if self.bias is None else y + self.bias[...]
+
+
+def conv2d(
+    x: Float[Array, "batch height width in"],
+    kernel: Float[Array, "i j in_of_group out"],
+    *,
+    stride: Pair = (1, 1),
+    padding: tuple[Pair, Pair] = ((0, 0), (0, 0)),
+    dilation: Pair = (1, 1),
+    groups: int = 1,
+    method: ConvMethod | None = None,
+) -> Float[Array, "batch height_out width_out out"]:
+    """The convolution of a batch of images with zeros as padding, pixels (before, after) in height and width.
+
+    ``method`` overrides ``conv_method`` for this call. Shapes that the blocked method does not know (strides,
+    dilation, groups) are computed by lax whatever it says.
+    """
+    if stride == dilation == (1, 1) and groups == 1:
+        size = toeplitz.output_size(x.shape, kernel.shape, padding)
+        if prefers_blocks(kernel.shape, size, tile=_TILE, method=method):
+            return toeplitz.conv(x, kernel, padding=padding, tile=_TILE)
+    return jax.lax.conv_general_dilated(
+        x,
+        kernel,
+        window_strides=stride,
+        padding=padding,
+        rhs_dilation=dilation,
+        dimension_numbers=("NHWC", "HWIO", "NHWC"),
+        feature_group_count=groups,
+    )
 
 
 def _pixels(

@@ -1,0 +1,31 @@
+"""Which convolution is computed: XLA's own, or on a CPU the block-Toeplitz product where that is faster."""
+
+import os
+from typing import Literal, get_args
+
+import jax
+
+from jaxnn.errors import UserError
+from jaxnn.nn.blocking import Pair, each
+
+ConvMethod = Literal["auto", "lax", "blocked"]
+"""lax: XLA's convolution. blocked: jaxnn.nn.toeplitz wherever the shapes allow it. auto: the faster, as measured."""
+
+conv_method = jax.make_user_context(os.environ.get("JAXNN_CONV_METHOD", "auto"))
+"""``with conv_method("lax"):`` chooses for all convolutions traced inside; jax.jit traces anew where it changes."""
+
+
+def prefers_blocks(
+    kernel: tuple[int, ...], output: Pair, *, tile: Pair, method: ConvMethod | None = None
+) -> bool:
+    """Whether a convolution of stride 1 should be computed in blocks of ``tile`` pixels of its ``output``.
+
+    ``kernel``: (height, width, in, out). Raises UserError for a method that does not exist.
+    """
+    method = conv_method.value if method is None else method
+    if method not in get_args(ConvMethod):
+        raise UserError(f"there is no convolution method {method!r}; JAXNN_CONV_METHOD can be auto, lax or blocked")
+    possible = all(size >= pixels for size, pixels in zip(output, tile, strict=True))
+    if method != "auto":
+        return possible and method == "blocked"
+    return possible and jax.default_backend() == "cpu"

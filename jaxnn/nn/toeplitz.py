@@ -1,0 +1,226 @@
+"""Convolution on a CPU as one large matrix product, alone or with bias, ReLU and max-pooling behind it.
+
+XLA's CPU convolution is slow at the sizes of small networks, above all its gradients; its matrix product is
+not. Here a column of the product is a tile of output pixels, the 2x2 of a pooling window, instead of one
+pixel: the kernel, written once for each pixel of the tile at that pixel's offset, is a block-Toeplitz matrix
+[window x in, tile x out]. Its zeros cost less than the patches, which one column a pixel would make larger.
+
+- Images are batch-minor (C, H, W, N): what is gathered, shifted or pooled are rows of N numbers. The public
+  functions transpose from and to (N, H, W, C); between two blocks XLA cancels the pair.
+- Outputs are ordered (pixel of the tile, channel), which makes the pool a maximum of slices. Bias and ReLU
+  follow it. All that the gradient needs is one int8 a pooled value: which pixel won, the first of equals in
+  row-major order as in PyTorch, or that ReLU is off.
+- Patches, matrix and its gradient are gathers by constant indices, faster than joining slices. Each stage is
+  fenced, or XLA would fuse it into, and so repeat it in, every reader.
+"""
+
+from collections.abc import Callable
+from functools import partial, reduce, wraps
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.experimental.xla_metadata import set_xla_metadata
+from jaxtyping import Array, Float, Int8
+
+from jaxnn.nn.blocking import Blocking, Pair, each, patch_pixels, toeplitz_copies, toeplitz_entries
+
+Padding = tuple[Pair, Pair]
+Kernel = Float[Array, "_height _width _in _out"]
+Image = Float[Array, "_channel _height _width _batch"]
+Matrix = Float[Array, "_rows _columns"]
+
+
+def output_size(x: tuple[int, ...], kernel: tuple[int, ...], padding: Padding) -> Pair:
+    """Height and width of the convolution of stride 1 of arrays of these shapes."""
+    return each(lambda size, pad, span: size + sum(pad) - span + 1, x[1:3], padding, kernel[:2])
+
+
+def conv(
+    x: Float[Array, "batch height width in"], kernel: Kernel, *, padding: Padding, tile: Pair
+) -> Float[Array, "batch height_out width_out out"]:
+    """The convolution of stride 1 with zeros as padding, by tiles of ``tile`` output pixels."""
+    size = output_size(x.shape, kernel.shape, padding)
+    blocking = Blocking(kernel.shape[:2], tile, each(lambda size, tile: -(-size // tile), size, tile))
+    y = _conv(_batch_last(x, padding, blocking), kernel, blocking)
+    return _channels_last(y[:, : size[0], : size[1]])
+
+
+def conv_relu_pool(
+    x: Float[Array, "batch height width in"],
+    kernel: Kernel,
+    bias: Float[Array, " out"],
+    *,
+    padding: Padding,
+    pool: Pair,
+) -> Float[Array, "batch height_out width_out out"]:
+    """The same, plus bias, then ReLU and the maxima of ``pool`` windows side by side, which are the tiles."""
+    size = output_size(x.shape, kernel.shape, padding)
+    blocking = Blocking(kernel.shape[:2], pool, each(lambda size, window: size // window, size, pool))
+    return _channels_last(_conv_relu_pool(_batch_last(x, padding, blocking), kernel, bias, blocking))
+
+
+def _batch_last(x: Float[Array, "n h w c"], padding: Padding, blocking: Blocking) -> Image:
+    """The pixels that the tiles see: zeros before and after the image, or pixels at its end left out."""
+    ends = each(lambda seen, size, pad: seen - size - pad[0], blocking.input, x.shape[1:3], padding)
+    borders = [(before, end, 0) for (before, _), end in zip(padding, ends, strict=True)]
+    return jax.lax.pad(x.transpose(3, 1, 2, 0), jnp.zeros((), x.dtype), [(0, 0, 0), *borders, (0, 0, 0)])
+
+
+def _channels_last(x: Image) -> Float[Array, "n h w c"]:
+    return x.transpose(3, 1, 2, 0)
+
+
+@partial(jax.custom_vjp, nondiff_argnums=(2,))
+def _conv(x: Image, kernel: Kernel, blocking: Blocking) -> Image:
+    return _conv_forward(x, kernel, blocking)[0]
+
+
+def _conv_forward(x: Image, kernel: Kernel, blocking: Blocking) -> tuple[Image, Any]:
+    z, residual = _product(x, kernel, blocking)
+    return _from_tiles(z, blocking), residual
+
+
+def _conv_backward(blocking: Blocking, residual: Any, gradient: Image) -> tuple[Image, Kernel]:
+    return _product_adjoint(residual, _to_tiles(gradient, blocking), blocking)
+
+
+_conv.defvjp(_conv_forward, _conv_backward)
+
+
+@partial(jax.custom_vjp, nondiff_argnums=(3,))
+def _conv_relu_pool(x: Image, kernel: Kernel, bias: Array, blocking: Blocking) -> Image:
+    return _conv_relu_pool_forward(x, kernel, bias, blocking)[0]
+
+
+def _conv_relu_pool_forward(x: Image, kernel: Kernel, bias: Array, blocking: Blocking) -> tuple[Image, Any]:
+    z, residual = _product(x, kernel, blocking)
+    y, winner = _pool_bias_relu(z, bias)
+    return y.reshape(-1, *blocking.grid, x.shape[-1]), (residual, winner)
+
+
+def _conv_relu_pool_backward(blocking: Blocking, residuals: Any, gradient: Image) -> tuple[Image, Kernel, Array]:
+    residual, winner = residuals
+    routed, bias_gradient = _pool_bias_relu_adjoint(winner, gradient.reshape(winner.shape), blocking.tile)
+    return *_product_adjoint(residual, routed, blocking), bias_gradient
+
+
+_conv_relu_pool.defvjp(_conv_relu_pool_forward, _conv_relu_pool_backward)
+
+
+class _Residual(NamedTuple):
+    patches: Matrix
+    matrix: Matrix
+    kernel: Kernel
+
+
+def _product(x: Image, kernel: Kernel, blocking: Blocking) -> tuple[Matrix, _Residual]:
+    """Rows (pixel of the tile, channel), columns (tile, batch)."""
+    patches, matrix = _patches(x, blocking), _toeplitz(kernel, blocking)
+    return matrix.T @ patches, _Residual(patches, matrix, kernel)
+
+
+def _product_adjoint(residual: _Residual, gradient: Matrix, blocking: Blocking) -> tuple[Image, Kernel]:
+    """The gradients of input and kernel, summed in float32 at least and rounded once."""
+    dtype, shape = residual.kernel.dtype, residual.kernel.shape
+    matmul = partial(jnp.matmul, preferred_element_type=jnp.promote_types(dtype, jnp.float32))
+    input_gradient = _overlap_add(matmul(residual.matrix, gradient), shape[2], blocking)
+    kernel_gradient = _toeplitz_adjoint(matmul(residual.patches, gradient.T), shape, blocking)
+    return input_gradient.astype(dtype), kernel_gradient.astype(dtype)
+
+
+def _fenced(*static: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Makes a function one that XLA calls and does not inline: on CPU it drops optimization barriers before fusion."""
+
+    def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
+        compiled = jax.jit(function, static_argnames=static)
+
+        @wraps(function)
+        def call(*arguments: Any) -> Any:
+            with set_xla_metadata(inlineable="false"):
+                return compiled(*arguments)
+
+        return call
+
+    return decorate
+
+
+def _take(x: Array, index: Any) -> Array:
+    return x.at[index].get(mode="promise_in_bounds")
+
+
+@_fenced("blocking")
+def _patches(x: Image, blocking: Blocking) -> Matrix:
+    c, h, w, n = x.shape
+    pixels = patch_pixels(blocking)
+    # (C, H W, N) -> (C, window, tiles, N)
+    return _take(x.reshape(c, h * w, n), (slice(None), pixels)).reshape(c * len(pixels), -1)
+
+
+@_fenced("channels", "blocking")
+def _overlap_add(patches: Matrix, channels: int, blocking: Blocking) -> Image:
+    """The adjoint of _patches: each pixel is the sum of its copies."""
+    tile, grid = blocking.tile, blocking.grid
+    shifts = each(lambda window, tile: -(-window // tile), blocking.window, tile)
+    missing = each(lambda shift, tile, window: shift * tile - window, shifts, tile, blocking.window)
+    d = patches.reshape(channels, *blocking.window, *grid, -1)
+    d = jnp.pad(d, ((0, 0), (0, missing[0]), (0, missing[1]), (0, 0), (0, 0), (0, 0)))
+    d = d.reshape(channels, shifts[0], tile[0], shifts[1], tile[1], *grid, -1)
+    tiles = sum(
+        jnp.pad(d[:, i, :, j], ((0, 0), (0, 0), (0, 0), (i, shifts[0] - 1 - i), (j, shifts[1] - 1 - j), (0, 0)))
+        for i, j in np.ndindex(shifts)
+    )
+    return _joined(tiles)[:, : blocking.input[0], : blocking.input[1]]
+
+
+@_fenced("blocking")
+def _toeplitz(kernel: Kernel, blocking: Blocking) -> Matrix:
+    ending_in_zero = jnp.append(kernel.ravel(), jnp.zeros((), kernel.dtype))
+    return _take(ending_in_zero, toeplitz_entries(blocking, kernel.shape[2:]))
+
+
+@_fenced("shape", "blocking")
+def _toeplitz_adjoint(matrix: Matrix, shape: tuple[int, int, int, int], blocking: Blocking) -> Kernel:
+    return _take(matrix.ravel(), toeplitz_copies(blocking, shape[2:])).sum(0).reshape(shape)
+
+
+@_fenced("blocking")
+def _from_tiles(z: Matrix, blocking: Blocking) -> Image:
+    grid, tile = blocking.grid, blocking.tile
+    z = z.reshape(*tile, -1, *grid, z.shape[-1] // (grid[0] * grid[1]))
+    return _joined(z.transpose(2, 0, 1, 3, 4, 5))
+
+
+@_fenced("blocking")
+def _to_tiles(image: Image, blocking: Blocking) -> Matrix:
+    (tile_h, tile_w), (grid_h, grid_w) = blocking.tile, blocking.grid
+    image = image.reshape(len(image), grid_h, tile_h, grid_w, tile_w, -1)
+    image = image.transpose(2, 4, 0, 1, 3, 5)  # (C, grid, tile, grid, tile, N) -> (tile, tile, C, grid, grid, N)
+    return image.reshape(tile_h * tile_w * image.shape[2], -1)
+
+
+def _joined(tiles: Float[Array, "c tile_h tile_w grid_h grid_w n"]) -> Image:
+    c, tile_h, tile_w, grid_h, grid_w, n = tiles.shape
+    return tiles.transpose(0, 3, 1, 4, 2, 5).reshape(c, grid_h * tile_h, grid_w * tile_w, n)
+
+
+@_fenced()
+def _pool_bias_relu(z: Matrix, bias: Float[Array, " out"]) -> tuple[Matrix, Int8[Array, "rows columns"]]:
+    """For each channel and tile the value, and which pixel won, or the number of pixels where ReLU is off."""
+    pixels = list(z.reshape(-1, len(bias), z.shape[-1]))
+    largest = reduce(jnp.maximum, pixels)
+    winner = len(pixels) - 1
+    for pixel in reversed(range(len(pixels) - 1)):
+        winner = jnp.where(pixels[pixel] == largest, pixel, winner)
+    y = jnp.maximum(largest + bias[:, None], 0)
+    return y, jnp.where(y > 0, winner, len(pixels)).astype(jnp.int8)
+
+
+@_fenced("tile")
+def _pool_bias_relu_adjoint(
+    winner: Int8[Array, "rows columns"], gradient: Matrix, tile: Pair
+) -> tuple[Matrix, Float[Array, " out"]]:
+    pixels = tile[0] * tile[1]
+    routed = jnp.concatenate([jnp.where(winner == pixel, gradient, 0) for pixel in range(pixels)])
+    return routed, jnp.where(winner < pixels, gradient, 0).sum(1)
