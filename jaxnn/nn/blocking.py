@@ -35,15 +35,12 @@ def each(function: Callable[..., int], *pairs: tuple[Any, Any]) -> Pair:
     return height, width
 
 
-@lru_cache
-def patch_pixels(blocking: Blocking) -> Int[np.ndarray, "window tiles"]:
-    """Which pixel of the input, counted row by row, each place in the window of each tile is."""
-    rows, columns = (
-        np.arange(window)[:, None] + tile * np.arange(grid)
+def patch_pixels(blocking: Blocking) -> list[Int[np.ndarray, "window grid"]]:
+    """Which row, and which column, of the input each place in the window of each tile is."""
+    return [
+        np.arange(window, dtype=np.int32)[:, None] + tile * np.arange(grid, dtype=np.int32)
         for window, tile, grid in zip(blocking.window, blocking.tile, blocking.grid, strict=True)
-    )
-    pixels = rows[:, None, :, None] * blocking.input[1] + columns[None, :, None, :]
-    return pixels.reshape(prod(blocking.window), -1).astype(np.int32)
+    ]
 
 
 @lru_cache

@@ -11,7 +11,8 @@ pixel: the kernel, written once for each pixel of the tile at that pixel's offse
   follow it. All that the gradient needs is one int8 a pooled value: which pixel won, the first of equals in
   row-major order as in PyTorch, or that ReLU is off.
 - Patches, matrix and its gradient are gathers by constant indices, faster than joining slices. Each stage is
-  fenced, or XLA would fuse it into, and so repeat it in, every reader.
+  fenced, or XLA would fuse it into, and so repeat it in, every reader. Reshapes stay outside the fences:
+  a loop over merged dimensions divides to find its place, at several times the cost of the move itself.
 """
 
 from collections.abc import Callable
@@ -79,11 +80,12 @@ def _conv(x: Image, kernel: Kernel, blocking: Blocking) -> Image:
 
 def _conv_forward(x: Image, kernel: Kernel, blocking: Blocking) -> tuple[Image, Any]:
     z, residual = _product(x, kernel, blocking)
-    return _from_tiles(z, blocking), residual
+    return _joined(_from_tiles(z, blocking)), residual
 
 
 def _conv_backward(blocking: Blocking, residual: Any, gradient: Image) -> tuple[Image, Kernel]:
-    return _product_adjoint(residual, _to_tiles(gradient, blocking), blocking)
+    tiles = _to_tiles(gradient, blocking)
+    return _product_adjoint(residual, tiles.reshape(residual.matrix.shape[1], -1), blocking)
 
 
 _conv.defvjp(_conv_forward, _conv_backward)
@@ -117,7 +119,8 @@ class _Residual(NamedTuple):
 
 def _product(x: Image, kernel: Kernel, blocking: Blocking) -> tuple[Matrix, _Residual]:
     """Rows (pixel of the tile, channel), columns (tile, batch)."""
-    patches, matrix = _patches(x, blocking), _toeplitz(kernel, blocking)
+    matrix = _toeplitz(kernel, blocking)
+    patches = _patches(x, blocking).reshape(len(matrix), -1)
     return matrix.T @ patches, _Residual(patches, matrix, kernel)
 
 
@@ -125,9 +128,16 @@ def _product_adjoint(residual: _Residual, gradient: Matrix, blocking: Blocking) 
     """The gradients of input and kernel, summed in float32 at least and rounded once."""
     dtype, shape = residual.kernel.dtype, residual.kernel.shape
     matmul = partial(jnp.matmul, preferred_element_type=jnp.promote_types(dtype, jnp.float32))
-    input_gradient = _overlap_add(matmul(residual.matrix, gradient), shape[2], blocking)
     kernel_gradient = _toeplitz_adjoint(matmul(residual.patches, gradient.T), shape, blocking)
+    patches = matmul(residual.matrix, gradient).reshape(shape[2], *blocking.window, *blocking.grid, -1)
+    height, width = blocking.input
+    input_gradient = _joined(_overlap_add(patches, blocking))[:, :height, :width]
     return input_gradient.astype(dtype), kernel_gradient.astype(dtype)
+
+
+def _joined(tiles: Float[Array, "c tiles_h tile_h tiles_w tile_w n"]) -> Image:
+    c, tiles_h, tile_h, tiles_w, tile_w, n = tiles.shape
+    return tiles.reshape(c, tiles_h * tile_h, tiles_w * tile_w, n)
 
 
 def _fenced(*static: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
@@ -151,27 +161,26 @@ def _take(x: Array, index: Any) -> Array:
 
 
 @_fenced("blocking")
-def _patches(x: Image, blocking: Blocking) -> Matrix:
-    c, h, w, n = x.shape
-    pixels = patch_pixels(blocking)
-    # (C, H W, N) -> (C, window, tiles, N)
-    return _take(x.reshape(c, h * w, n), (slice(None), pixels)).reshape(c * len(pixels), -1)
+def _patches(x: Image, blocking: Blocking) -> Float[Array, "c window_h window_w grid_h grid_w n"]:
+    rows, columns = patch_pixels(blocking)
+    return _take(x, (slice(None), rows[:, None, :, None], columns[:, None, :]))
 
 
-@_fenced("channels", "blocking")
-def _overlap_add(patches: Matrix, channels: int, blocking: Blocking) -> Image:
+@_fenced("blocking")
+def _overlap_add(
+    patches: Float[Array, "c window_h window_w grid_h grid_w n"], blocking: Blocking
+) -> Float[Array, "c tiles_h tile_h tiles_w tile_w n"]:
     """The adjoint of _patches: each pixel is the sum of its copies."""
     tile, grid = blocking.tile, blocking.grid
     shifts = each(lambda window, tile: -(-window // tile), blocking.window, tile)
     missing = each(lambda shift, tile, window: shift * tile - window, shifts, tile, blocking.window)
-    d = patches.reshape(channels, *blocking.window, *grid, -1)
-    d = jnp.pad(d, ((0, 0), (0, missing[0]), (0, missing[1]), (0, 0), (0, 0), (0, 0)))
-    d = d.reshape(channels, shifts[0], tile[0], shifts[1], tile[1], *grid, -1)
+    d = jnp.pad(patches, ((0, 0), (0, missing[0]), (0, missing[1]), (0, 0), (0, 0), (0, 0)))
+    d = d.reshape(len(d), shifts[0], tile[0], shifts[1], tile[1], *grid, -1)
     tiles = sum(
         jnp.pad(d[:, i, :, j], ((0, 0), (0, 0), (0, 0), (i, shifts[0] - 1 - i), (j, shifts[1] - 1 - j), (0, 0)))
         for i, j in np.ndindex(shifts)
     )
-    return _joined(tiles)[:, : blocking.input[0], : blocking.input[1]]
+    return tiles.transpose(0, 3, 1, 4, 2, 5)
 
 
 @_fenced("blocking")
@@ -186,23 +195,16 @@ def _toeplitz_adjoint(matrix: Matrix, shape: tuple[int, int, int, int], blocking
 
 
 @_fenced("blocking")
-def _from_tiles(z: Matrix, blocking: Blocking) -> Image:
-    grid, tile = blocking.grid, blocking.tile
+def _from_tiles(z: Matrix, blocking: Blocking) -> Float[Array, "c grid_h tile_h grid_w tile_w n"]:
+    tile, grid = blocking.tile, blocking.grid
     z = z.reshape(*tile, -1, *grid, z.shape[-1] // (grid[0] * grid[1]))
-    return _joined(z.transpose(2, 0, 1, 3, 4, 5))
+    return z.transpose(2, 3, 0, 4, 1, 5)
 
 
 @_fenced("blocking")
-def _to_tiles(image: Image, blocking: Blocking) -> Matrix:
-    (tile_h, tile_w), (grid_h, grid_w) = blocking.tile, blocking.grid
-    image = image.reshape(len(image), grid_h, tile_h, grid_w, tile_w, -1)
-    image = image.transpose(2, 4, 0, 1, 3, 5)  # (C, grid, tile, grid, tile, N) -> (tile, tile, C, grid, grid, N)
-    return image.reshape(tile_h * tile_w * image.shape[2], -1)
-
-
-def _joined(tiles: Float[Array, "c tile_h tile_w grid_h grid_w n"]) -> Image:
-    c, tile_h, tile_w, grid_h, grid_w, n = tiles.shape
-    return tiles.transpose(0, 3, 1, 4, 2, 5).reshape(c, grid_h * tile_h, grid_w * tile_w, n)
+def _to_tiles(image: Image, blocking: Blocking) -> Float[Array, "tile_h tile_w c grid_h grid_w n"]:
+    tile, grid = blocking.tile, blocking.grid
+    return image.reshape(len(image), grid[0], tile[0], grid[1], tile[1], -1).transpose(2, 4, 0, 1, 3, 5)
 
 
 @_fenced()
