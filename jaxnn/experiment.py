@@ -13,7 +13,7 @@ from jaxtyping import Int
 from jaxnn import evaluation, models, optim, schedules, step, streams
 from jaxnn.data import Dataset
 from jaxnn.data.order import Batching, batching, total_steps
-from jaxnn.nn import Conv2d
+from jaxnn.nn import Conv2d, conv_method
 from jaxnn.placement import Placed, place
 from jaxnn.precision import Dtypes
 from jaxnn.recipe import Recipe
@@ -145,6 +145,7 @@ def empty_record(steps: int, dtypes: Dtypes) -> Record:
 def _prefers_compiled_epochs(recipe: Recipe, model: nnx.Module) -> bool:
     if recipe.dispatch != "auto":
         return recipe.dispatch == "epoch"
-    # Inside a loop, XLA's CPU convolutions use one thread; step by step they use all.
-    convolves = any(isinstance(module, Conv2d) for _, module in nnx.iter_modules(model))
-    return not (convolves and jax.default_backend() == "cpu")
+    # Inside a loop, XLA's own CPU convolutions use one thread; step by step they use all.
+    convs = [module for _, module in nnx.iter_modules(model) if isinstance(module, Conv2d)]
+    by_lax = conv_method.value == "lax" or not all(conv.plain for conv in convs)
+    return not (convs and by_lax and jax.default_backend() == "cpu")

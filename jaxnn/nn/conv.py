@@ -14,7 +14,7 @@ from jaxnn.nn.initializers import Rngs, default_bias, default_weight, to_conv_ke
 
 PaddingMode = Literal["zeros", "reflect", "replicate", "circular"]
 _NUMPY_MODE = {"reflect": "reflect", "replicate": "edge", "circular": "wrap"}
-_TILE = (1, 2)
+_TILE = (1, 2)  # output pixels; without a pool to follow
 
 
 def as_pair(value: int | tuple[int, int]) -> tuple[int, int]:
@@ -55,6 +55,11 @@ class Conv2d(nnx.Module):
         shape = (out_channels, in_channels // groups, height, width)
         self.kernel = nnx.Param(to_conv_kernel(default_weight(rngs, shape, fan_in=fan_in, dtype=param_dtype)))
         self.bias = nnx.Param(default_bias(rngs, (out_channels,), fan_in=fan_in, dtype=param_dtype)) if bias else None
+
+    @property
+    def plain(self) -> bool:
+        """Stride 1, no dilation, no groups: what the blocked method can compute."""
+        return self.stride == self.dilation == (1, 1) and self.groups == 1
 
     def __call__(self, x: Float[Array, "batch height width in"]) -> Float[Array, "batch height_out width_out out"]:
         padding = self.padding

@@ -144,7 +144,12 @@ def _fenced(*static: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Makes a function one that XLA calls and does not inline: on CPU it drops optimization barriers before fusion."""
 
     def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
-        compiled = jax.jit(function, static_argnames=static)
+        @wraps(function)
+        def inside(*arguments: Any) -> Any:
+            with set_xla_metadata(inlineable=None):  # what it calls itself may be inlined into it
+                return function(*arguments)
+
+        compiled = jax.jit(inside, static_argnames=static)
 
         @wraps(function)
         def call(*arguments: Any) -> Any:
