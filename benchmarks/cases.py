@@ -26,7 +26,9 @@ CASES = (
     Case("fashion-mlp-bn", 128),
     Case("fashion-mlp-512", 64),
     Case("lenet", 64),
+    Case("lenet", 1),
     Case("cifar-cnn", 4),
+    Case("cifar-cnn", 64),
     Case("cifar-cnn", 128),
 )
 

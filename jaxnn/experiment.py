@@ -13,7 +13,8 @@ from jaxtyping import Int
 from jaxnn import evaluation, models, optim, schedules, step, streams
 from jaxnn.data import Dataset
 from jaxnn.data.order import Batching, batching, total_steps
-from jaxnn.nn import Conv2d, conv_method
+from jaxnn.nn import Conv2d
+from jaxnn.nn.conv_method import prefers_blocks
 from jaxnn.placement import Placed, place
 from jaxnn.precision import Dtypes
 from jaxnn.recipe import Recipe
@@ -147,5 +148,5 @@ def _prefers_compiled_epochs(recipe: Recipe, model: nnx.Module) -> bool:
         return recipe.dispatch == "epoch"
     # Inside a loop, XLA's own CPU convolutions use one thread; step by step they use all.
     convs = [module for _, module in nnx.iter_modules(model) if isinstance(module, Conv2d)]
-    by_lax = conv_method.value == "lax" or not all(conv.plain for conv in convs)
-    return not (convs and by_lax and jax.default_backend() == "cpu")
+    by_blocks = all(conv.plain and prefers_blocks(conv.kernel.shape, (1, 1), tile=(1, 1)) for conv in convs)
+    return by_blocks or jax.default_backend() != "cpu"
