@@ -1,6 +1,6 @@
 """How a convolution is cut into tiles of output pixels, and where in memory what each tile needs is."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 from math import prod
 from typing import Any, NamedTuple
@@ -29,7 +29,7 @@ class Blocking(NamedTuple):
         return each(lambda grid, tile, kernel: grid * tile + kernel - 1, self.grid, self.tile, self.kernel)
 
 
-def each(function: Callable[..., int], *pairs: tuple[Any, Any]) -> Pair:
+def each(function: Callable[..., int], *pairs: Sequence[Any]) -> Pair:
     """``function`` once of what concerns height and once of what concerns width."""
     height, width = map(function, *pairs)
     return height, width

@@ -61,6 +61,11 @@ def layers(case: Case) -> tuple[nn.Conv2d, nn.MaxPool2d]:
     return conv, nn.MaxPool2d(case.pool)
 
 
+def bias_of(conv: nn.Conv2d) -> jax.Array:
+    assert conv.bias is not None
+    return conv.bias[...]
+
+
 def coarse(random: np.random.Generator, shape: tuple[int, ...]) -> jax.Array:
     """Multiples of a half, few of them different: sums are exact, and equal maxima are many."""
     return jnp.asarray(np.round(random.normal(size=shape) * 2) / 2)
@@ -127,7 +132,7 @@ def test_a_planted_fault_is_caught(fault: Callable[..., Any], monkeypatch: pytes
 def test_lower_precision_stays_close_to_float64(dtype: Any) -> None:
     conv, pool = layers(CASES[2])
     x = jnp.asarray(np.random.default_rng(0).normal(size=(8, 14, 14, 3)))
-    kernel, bias = conv.kernel[...], conv.bias[...]
+    kernel, bias = conv.kernel[...], bias_of(conv)
 
     def loss(x: jax.Array, kernel: jax.Array, bias: jax.Array) -> jax.Array:
         y = toeplitz.conv_relu_pool(x, kernel, bias, padding=conv.padding, pool=pool.kernel_size)
@@ -148,7 +153,7 @@ def test_the_block_can_be_batched_over_kernels() -> None:
     kernels = jnp.stack([conv.kernel[...], 2 * conv.kernel[...]])
 
     def block(kernel: jax.Array) -> jax.Array:
-        return toeplitz.conv_relu_pool(x, kernel, conv.bias[...], padding=conv.padding, pool=pool.kernel_size)
+        return toeplitz.conv_relu_pool(x, kernel, bias_of(conv), padding=conv.padding, pool=pool.kernel_size)
 
     np.testing.assert_allclose(jax.vmap(block)(kernels), jnp.stack([block(k) for k in kernels]), rtol=TOLERANCE)
 
@@ -205,7 +210,7 @@ def test_a_second_call_does_not_recompile_and_a_changed_switch_does() -> None:
 def test_the_fences_reach_the_compiled_program() -> None:
     """Without them XLA would fuse stages into each other: every one is a call there, forward and backward."""
     conv, pool = layers(CASES[3])
-    kernel, bias = conv.kernel[...], conv.bias[...]
+    kernel, bias = conv.kernel[...], bias_of(conv)
 
     def loss(x: jax.Array, kernel: jax.Array) -> jax.Array:
         return toeplitz.conv_relu_pool(x, kernel, bias, padding=conv.padding, pool=pool.kernel_size).sum()

@@ -43,8 +43,8 @@ def conv(
 ) -> Float[Array, "batch height_out width_out out"]:
     """The convolution of stride 1 with zeros as padding, by tiles of ``tile`` output pixels."""
     size = output_size(x.shape, kernel.shape, padding)
-    blocking = Blocking(kernel.shape[:2], tile, each(lambda size, tile: -(-size // tile), size, tile))
-    y = _conv(_batch_last(x, padding, blocking), kernel, blocking)
+    blocking = Blocking((kernel.shape[0], kernel.shape[1]), tile, each(lambda size, tile: -(-size // tile), size, tile))
+    y: Any = _conv(_batch_last(x, padding, blocking), kernel, blocking)
     return _channels_last(y[:, : size[0], : size[1]])
 
 
@@ -58,7 +58,7 @@ def conv_relu_pool(
 ) -> Float[Array, "batch height_out width_out out"]:
     """The same, plus bias, then ReLU and the maxima of ``pool`` windows side by side, which are the tiles."""
     size = output_size(x.shape, kernel.shape, padding)
-    blocking = Blocking(kernel.shape[:2], pool, each(lambda size, window: size // window, size, pool))
+    blocking = Blocking((kernel.shape[0], kernel.shape[1]), pool, each(lambda size, window: size // window, size, pool))
     return _channels_last(_conv_relu_pool(_batch_last(x, padding, blocking), kernel, bias, blocking))
 
 
@@ -181,11 +181,11 @@ def _overlap_add(
     missing = each(lambda shift, tile, window: shift * tile - window, shifts, tile, blocking.window)
     d = jnp.pad(patches, ((0, 0), (0, missing[0]), (0, missing[1]), (0, 0), (0, 0), (0, 0)))
     d = d.reshape(len(d), shifts[0], tile[0], shifts[1], tile[1], *grid, -1)
-    tiles = sum(
+    shifted = [
         jnp.pad(d[:, i, :, j], ((0, 0), (0, 0), (0, 0), (i, shifts[0] - 1 - i), (j, shifts[1] - 1 - j), (0, 0)))
         for i, j in np.ndindex(shifts)
-    )
-    return tiles.transpose(0, 3, 1, 4, 2, 5)
+    ]
+    return reduce(jnp.add, shifted).transpose(0, 3, 1, 4, 2, 5)
 
 
 @_fenced("blocking")
