@@ -157,6 +157,7 @@ DROPOUTS = {
     "multiplied": (ROWS * MASK * (1 - P), "dropout-scale"),
     "an odd scale": (ROWS * MASK * 1.234, "dropout-scale"),
     "the others kept": (ROWS * ~MASK / (1 - P), "dropout-scale"),
+    "NaN": (ROWS * np.nan, None),
     "another mask": (ROWS * (RANDOM.random(ROWS.shape) < 0.75) / (1 - P), None),
 }
 
@@ -192,7 +193,8 @@ def test_nothing_is_said_of_what_nothing_explains(of_span):
     ops = (RELU, _pool(), FLATTEN)
     reference = _flat(_max(_relu(IMAGES), ONE))
     shuffled = RANDOM.permutation(reference.shape[1])
-    for strange in (reference * 1.01, reference[:, shuffled], reference + 1e-7, reference[:, :-1], np.full(3, np.nan)):
+    nothing = np.full_like(reference, np.nan), np.zeros_like(reference), np.full(3, np.nan)
+    for strange in (reference * 1.01, reference[:, shuffled], reference + 1e-7, reference[:, :-1], *nothing):
         assert of_span(ops, IMAGES, reference, strange) == ()
 
 

@@ -62,8 +62,8 @@ def likeliest(
     the difference to roundings the first counts. ``rounding``: one, as a share of the largest magnitude, where the
     numbers of ``observed`` are computed further and do not show it themselves.
     """
-    if observed.size > 1 and np.ptp(observed) == 0:
-        return None  # one number throughout comes about in too many ways
+    if not np.isfinite(observed).any() or (observed.size > 1 and np.ptp(observed) == 0):
+        return None  # NaN, or one number throughout, comes about in too many ways
     rounding = max(resolution(observed), rounding)
     best: tuple[Hypothesis, Fit] | None = None
     for candidate in catalogue:
