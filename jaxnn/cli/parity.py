@@ -127,36 +127,32 @@ def _recipes(options: Options) -> int:
         raise UserError(f"there is no recipe {names[0]!r}; {nearest(names[0], [*PRESETS, 'all'])}")
     from jaxnn.parity import certificate
 
+    trains = not options.level or _TRAINING & set(options.level)
+    found = certificate.compare_all(
+        names,
+        steps=(1000 if options.steps is None else options.steps) if trains else 0,
+        accuracy="accuracy" in options.level,
+        dataset=options.dataset,
+        data_dir=None if options.data_dir is None else str(options.data_dir.resolve()),
+        precision=options.precision,
+        seed=options.seed,
+    )
+    reports: list[Report] = []
+    written: list[Path] = []
     began = time.monotonic()
-
-    def show(report: Report) -> None:
-        nonlocal began
+    for report in found:
+        reports.append(_filtered(report, options.level))
+        written = certificate.write(options.out, reports, None)  # of what there is: the next recipe may take minutes
         seconds, began = time.monotonic() - began, time.monotonic()
         stderr().print(f"{'ok    ' if report.ok else 'DIFFER'} {report.title}  {seconds:.0f} s", markup=False)
-
-    trains = not options.level or _TRAINING & set(options.level)
-    steps = (1000 if options.steps is None else options.steps) if trains else 0
-    reports = [
-        _filtered(report, options.level)
-        for report in certificate.compare_all(
-            names,
-            steps=steps,
-            accuracy="accuracy" in options.level,
-            on_report=show,
-            precision=options.precision,
-            seed=options.seed,
-            dataset=options.dataset,
-            data_dir=None if options.data_dir is None else str(options.data_dir.resolve()),
-        )
-    ]
     matrix = None
     if options.recipe == "all" and options.faults:
         from jaxnn.parity import faults
 
         matrix = faults.matrix()
-        found = sum(row["correct"] for row in matrix)
-        stderr().print(f"{len(matrix)} planted faults, {found} found, located and named", markup=False)
-    written = certificate.write(options.out, reports, matrix)
+        right = sum(row["correct"] for row in matrix)
+        stderr().print(f"{len(matrix)} planted faults, {right} found, located and named", markup=False)
+        written = certificate.write(options.out, reports, matrix)
     if options.json:
         print(written[0].read_text())
     else:

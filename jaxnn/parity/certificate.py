@@ -2,7 +2,7 @@
 
 import datetime
 import platform
-from collections.abc import Callable, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -32,27 +32,17 @@ def resolve(name: str, *, dataset: str | None, data_dir: str | None, **changes: 
     return recipe, dataset_ready
 
 
-def compare_all(
-    names: Sequence[str],
-    *,
-    steps: int,
-    accuracy: bool = False,
-    on_report: Callable[[Report], None] = lambda report: None,
-    **options: Any,
-) -> list[Report]:
-    """A report on each recipe; ``options`` as for ``resolve``. Each is handed to ``on_report`` when it is there.
+def compare_all(names: Sequence[str], *, steps: int, accuracy: bool = False, **options: Any) -> Iterator[Report]:
+    """A report on each recipe, as it is there; ``options`` as for ``resolve``.
 
     ``steps`` of training are compared, and with ``accuracy`` what the whole recipe reaches, which takes as long.
     """
-    reports = []
     for name in names:
         recipe, dataset = resolve(name, **options)
         report = compare_recipe(recipe.replace(steps=steps or None), dataset)
         if accuracy:
             report = replace(report, entries=(*report.entries, compare_accuracy(recipe, dataset)))
-        reports.append(report)
-        on_report(report)
-    return reports
+        yield report
 
 
 def write(folder: Path, reports: Sequence[Report], matrix: Sequence[dict[str, Any]] | None) -> list[Path]:
