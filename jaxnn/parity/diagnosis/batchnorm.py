@@ -1,22 +1,22 @@
-"""Batch normalization: which statistics it normalizes by, eps, and how the running ones move."""
+"""The output of batch normalization: which statistics it normalizes by, and eps."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
 
-from jaxnn.parity.diagnosis.hypothesis import Catalogue, Claim, Hypothesis, hypothesis
+from jaxnn.parity.diagnosis.hypothesis import Catalogue, Hypothesis, hypothesis
 from jaxnn.parity.diagnosis.measure import FORMATS, distance
-from jaxnn.parity.diagnosis.reference.normalization import Statistics, by_channel, normalize, running, statistics
+from jaxnn.parity.diagnosis.reference.normalization import by_channel, normalize, statistics
 from jaxnn.parity.recording import Layer
 
 _EPS = (1e-3, 1e-5, 1e-6, 1e-4, 1e-2, 1e-7, 1e-8, 1e-12, 0.0)
 _FLOAT32_STATISTICS = 1e-4
 """How far a mean and a variance may be off by having been computed in float32."""
 
-_TRAIN_FIX = "call model.train() before training: nnx.BatchNorm then has use_running_average=False"
-_EVAL_FIX = "call model.eval() before evaluation: nnx.BatchNorm then has use_running_average=True"
-_VARIANCE_FIX = (
+TRAIN_FIX = "call model.train() before training: nnx.BatchNorm then has use_running_average=False"
+EVAL_FIX = "call model.eval() before evaluation: nnx.BatchNorm then has use_running_average=True"
+VARIANCE_FIX = (
     "PyTorch normalizes by the biased variance of the batch and moves the running variance by the unbiased one, "
     "n / (n - 1) times as large; flax's BatchNorm takes the biased one for both. Use jaxnn.nn.BatchNorm2d, or correct "
     "the running variance after each step"
@@ -68,7 +68,7 @@ def outputs(n: Normalization, observed: np.ndarray) -> Catalogue:
         yield hypothesis(
             "batchnorm-running-variance",
             f"the batch normalized by its unbiased variance, n / (n - 1) with n = {count} times the biased one",
-            _VARIANCE_FIX,
+            VARIANCE_FIX,
             lambda: n.result(mean, np.sqrt(var * count / (count - 1) + n.eps)),
         )
     for eps in (*_EPS, *_solved_eps(n, mean, var, observed)):
@@ -87,8 +87,12 @@ def output_pairs(n: Normalization, observed: np.ndarray) -> Catalogue:
 
 
 def _other_mode(n: Normalization, other: Chosen) -> Hypothesis:
-    says = "normalized by the running statistics, in training" if n.train else "by the batch's, in evaluation"
-    fix = _TRAIN_FIX if n.train else _EVAL_FIX
+    says = (
+        "normalized by the running statistics, in training"
+        if n.train
+        else "normalized by the batch's statistics, in evaluation"
+    )
+    fix = TRAIN_FIX if n.train else EVAL_FIX
     return hypothesis("train-eval-mode", says, fix, lambda: n.result(other[0], np.sqrt(other[1] + n.eps)))
 
 
@@ -142,80 +146,4 @@ def _in_float32(n: Normalization, mean: np.ndarray, var: np.ndarray, observed: n
         "normalized by a mean and a variance that are float32 numbers",
         "compute the statistics in the run's precision: dtype=jnp.float64 and param_dtype=jnp.float64",
         lambda: n.result(own_mean, np.sqrt(own_var + n.eps)),
-    )
-
-
-@dataclass(frozen=True, kw_only=True)
-class Running:
-    """The running statistics of a BatchNorm module: where they start, what they saw, ``momentum`` and ``train``."""
-
-    start: Chosen
-    seen: Sequence[Statistics]
-    momentum: float | None
-    tracked: int
-    train: bool
-
-    def after(self, momentum: float | None, *, unbiased: bool) -> np.ndarray:
-        """(2, channel): mean and variance, each on the scale of the largest that was met."""
-        variances = [s.unbiased_var if unbiased else s.var for s in self.seen]
-        mean = running(self.start[0], [s.mean for s in self.seen], momentum, self.tracked)
-        return self.scaled(mean, running(self.start[1], variances, momentum, self.tracked))
-
-    def scaled(self, mean: np.ndarray, var: np.ndarray) -> np.ndarray:
-        means, variances = [s.mean for s in self.seen], [s.unbiased_var for s in self.seen]
-        return np.stack([mean / _power_of_two(self.start[0], *means), var / _power_of_two(self.start[1], *variances)])
-
-
-def _power_of_two(*arrays: np.ndarray) -> float:
-    """Near the largest magnitude: a scale that leaves every significant bit where it is."""
-    return float(np.exp2(np.floor(np.log2(max(np.abs(x).max() for x in arrays) or 1.0))))
-
-
-def buffers(r: Running, observed: np.ndarray) -> Catalogue:
-    """Of the running mean and variance together, ``observed`` being (2, channel) as ``Running.scaled`` gives them."""
-    if not r.train:
-        for momentum in (r.momentum, *_momenta(r, observed)):
-            says = "the running statistics moved, in evaluation"
-            yield hypothesis("train-eval-mode", says, _EVAL_FIX, lambda m=momentum: r.after(m, unbiased=False))
-        return
-    says = "the running statistics stay where they were, in training"
-    yield hypothesis("train-eval-mode", says, _TRAIN_FIX, lambda: r.scaled(*r.start))
-    yield Hypothesis(claims=(_biased(r),), predict=lambda: r.after(r.momentum, unbiased=False))
-    for momentum in _momenta(r, observed):
-        claim = _other_momentum(r, momentum)
-        yield Hypothesis(claims=(claim,), predict=lambda m=momentum: r.after(m, unbiased=True))
-        yield Hypothesis(claims=(claim, _biased(r)), predict=lambda m=momentum: r.after(m, unbiased=False))
-
-
-def _momenta(r: Running, observed: np.ndarray) -> Iterator[float]:
-    """Weights of the new statistic: those that ports have by convention or default, then solved ones."""
-    usual = () if r.momentum is None else (1 - r.momentum,)
-    for momentum in (*usual, 0.01, 0.1, 0.99, 0.9, 0.001, 0.999):
-        if momentum != r.momentum:
-            yield momentum
-    if len(r.seen) == 1:
-        start = r.scaled(*r.start)
-        for unbiased in (True, False):
-            step = r.after(1.0, unbiased=unbiased) - start
-            solved = float((step * (observed - start)).sum() / ((step**2).sum() or 1.0))
-            if r.momentum is None or abs(solved - r.momentum) > 1e-3 * r.momentum:
-                yield solved
-
-
-def _biased(r: Running) -> Claim:
-    count = r.seen[0].count
-    says = (
-        f"the running variance moved by the biased variance of the batch, (n - 1) / n = {(count - 1) / count:.6g} "
-        f"times the unbiased one (n = {count})"
-    )
-    return Claim(cause="batchnorm-running-variance", says=says, fix=_VARIANCE_FIX)
-
-
-def _other_momentum(r: Running, momentum: float) -> Claim:
-    own = "a plain average (momentum=None)" if r.momentum is None else f"momentum={r.momentum:g}"
-    wanted = "" if r.momentum is None else f": flax's BatchNorm(momentum={1 - r.momentum:g}) is PyTorch's {own}"
-    return Claim(
-        cause="batchnorm-momentum",
-        says=f"the running statistics moved by {momentum:.6g} of the way to the batch's, where PyTorch has {own}",
-        fix=f"flax's momentum is the share of the old statistic that stays, PyTorch's that of the new one{wanted}",
     )

@@ -6,7 +6,7 @@ import numpy as np
 
 from jaxnn.parity.diagnosis import activation, affine, batchnorm, dropout, pools, precision
 from jaxnn.parity.diagnosis.alternative import Alternative
-from jaxnn.parity.diagnosis.evidence import Evidence, array, of_module
+from jaxnn.parity.diagnosis.evidence import Evidence, array
 from jaxnn.parity.diagnosis.hypothesis import Catalogue, Finding, Hypothesis, likeliest
 from jaxnn.parity.diagnosis.measure import Choice, few_examples
 from jaxnn.parity.diagnosis.reference import functions
@@ -49,30 +49,6 @@ def _catalogues(
     yield _of_any(layer, weights, reference, observed), reference, observed
     if combined is not None:
         yield combined
-
-
-def of_running_statistics(evidence: Evidence, module: str) -> Finding | None:
-    """Why the running statistics of a BatchNorm module differ after one pass."""
-    calls = [layer for layer in evidence.left.layers if layer.module == module]
-    given = evidence.left.arrays if evidence.fed else evidence.right.arrays
-    inputs = [array(given, f"forward/{layer.name}/input") for layer in calls]
-    start = of_module(evidence.left.arrays, "weight", module)
-    sides = [of_module(recording.arrays, "buffer", module) for recording in (evidence.left, evidence.right)]
-    names = ("running_mean", "running_var")
-    found = [x for x in inputs if x is not None]
-    if not found or any(name not in arrays for name in names for arrays in (start, *sides)):
-        return None
-    running = batchnorm.Running(
-        start=(start[names[0]].astype(np.float64), start[names[1]].astype(np.float64)),
-        seen=[batchnorm.statistics(x) for x in found],
-        momentum=calls[0].options.get("momentum", 0.1),
-        tracked=int(start.get("num_batches_tracked", np.zeros(()))),
-        train=evidence.left.train,
-    )
-    if any(arrays[name].shape != start[name].shape for name in names for arrays in sides):
-        return None
-    reference, observed = (running.scaled(*(arrays[name] for name in names)) for arrays in sides)
-    return likeliest(module, batchnorm.buffers(running, observed), reference, observed)
 
 
 def _of_function(

@@ -7,7 +7,8 @@ import numpy as np
 from jaxnn.parity.diagnosis import backward, between, initialisation, losses, optimizers, precision, weight_layout
 from jaxnn.parity.diagnosis.evidence import Evidence, array, of_module
 from jaxnn.parity.diagnosis.hypothesis import Claim, Finding, likeliest
-from jaxnn.parity.diagnosis.layers import of_layer, of_running_statistics
+from jaxnn.parity.diagnosis.layers import of_layer
+from jaxnn.parity.diagnosis.running_statistics import of_running_statistics
 from jaxnn.parity.diagnosis.span import reduced, span_before
 
 Diagnosing = Callable[[Evidence, str], Finding | None]
