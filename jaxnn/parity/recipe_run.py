@@ -48,7 +48,7 @@ def compare_recipe(recipe: Recipe, dataset: Dataset) -> Report:
             return verdict(left, ours.recording, _in_step(recipe, dataset, dtypes, ours.port), band=own, title=title)
 
         report = judged(_band(recipe, dataset) if recipe.precision == "float32" else None)
-        if {entry.level for entry in report.entries if entry.failed} == {"trajectory"}:
+        if report.parts_in_training_alone:
             report = judged(_band(recipe, dataset))
         others = verdict(evaluated, in_evaluation.recording, (), title=title).entries
     forward = [replace(entry, what=f"{entry.what}, evaluation") for entry in others if entry.level == "forward"]

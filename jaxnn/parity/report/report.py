@@ -83,6 +83,11 @@ class Report:
         """The first failure in the order of computation: layers before their loss, step 1 before step 2."""
         return next((entry for entry in self.entries if entry.failed), None)
 
+    @property
+    def parts_in_training_alone(self) -> bool:
+        """Whether all that fails is a training's course, although each update of the optimizer is right."""
+        return {entry.level for entry in self.entries if entry.failed} == {"trajectory"}
+
     def table(self, *, width: int = 100) -> str:
         """The report as text of ``width`` columns: the verdict, what differs first, why, the worst of each level."""
         from jaxnn.parity.report import table

@@ -199,12 +199,6 @@ class Steps:
         order = {"optimizer": 0, "trajectory": 1}
         return sorted(found, key=lambda e: (order[e.level], not e.failed, e.step if e.failed else 0))
 
-    @property
-    def parted(self) -> bool:
-        """Whether trainings part although the optimizer is right."""
-        failed = {entry.level for entry in self.entries() if entry.failed}
-        return failed == {"trajectory"}
-
     def _scale(self, key: str, expected: np.ndarray) -> float:
         """The largest magnitude that PyTorch's tensor has had so far: what comes back to zero keeps its roundings."""
         start = self.judge.left.arrays.get(f"weight/{key.rpartition('parameter/')[2]}")
