@@ -35,12 +35,19 @@ def each(function: Callable[..., int], *pairs: Sequence[Any]) -> Pair:
     return height, width
 
 
-def patch_pixels(blocking: Blocking) -> list[Int[np.ndarray, "window grid"]]:
-    """Which row, and which column, of the input each place in the window of each tile is."""
-    return [
-        np.arange(window, dtype=np.int32)[:, None] + tile * np.arange(grid, dtype=np.int32)
+@lru_cache
+def patch_rows(blocking: Blocking, channels: int) -> Int[np.ndarray, " places"]:
+    """Which pixel of the flat input (channel, height, width) each place in the window of each tile is.
+
+    Places are ordered (channel, place in the window, tile).
+    """
+    height, width = blocking.input
+    rows, columns = (
+        np.add.outer(np.arange(window), tile * np.arange(grid))
         for window, tile, grid in zip(blocking.window, blocking.tile, blocking.grid, strict=True)
-    ]
+    )
+    pixels = rows[:, None, :, None] * width + columns[:, None, :]  # (window height, width, grid height, width)
+    return np.add.outer(np.arange(channels) * height * width, pixels).ravel().astype(np.int32)
 
 
 @lru_cache

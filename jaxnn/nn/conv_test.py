@@ -147,6 +147,22 @@ def test_lower_precision_stays_close_to_float64(dtype: Any) -> None:
         assert error <= 4 * float(jnp.finfo(dtype).eps) * np.sqrt(8 * 25)
 
 
+@pytest.mark.parametrize("transposed", [False, True], ids=["as it is", "a planted fault"])
+def test_equal_windows_give_equal_outputs(transposed: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else rounding would decide which of equal pixels a pool sends its gradient to. At the product's edges it may."""
+    if transposed:
+        product = jax.lax.dot_general
+        monkeypatch.setattr(jax.lax, "dot_general", lambda a, b, dimensions: product(a.T, b, (((1,), (0,)), ((), ()))))
+    random = np.random.default_rng(0)
+    parted = []
+    for batch, size, channels, kernel in ((64, 32, (1, 6), 5), (4, 32, (3, 6), 5), (64, 32, (3, 6), 5)):
+        x = jnp.broadcast_to(random.normal(size=(batch, 1, 1, channels[0])), (batch, size, size, channels[0]))
+        weights = random.normal(size=(kernel, kernel, *channels))
+        y = toeplitz.conv(jnp.float32(x), jnp.float32(weights), padding=((0, 0), (0, 0)), tile=(2, 2))
+        parted.append(float(jnp.mean(y != y[:, :1, :1])))
+    assert max(parted) > 0.2 if transposed else max(parted) < 0.01, parted
+
+
 def test_the_block_can_be_batched_over_kernels() -> None:
     conv, pool = layers(CASES[3])
     x = coarse(np.random.default_rng(0), (2, 15, 15, 6))

@@ -25,7 +25,7 @@ import numpy as np
 from jax.experimental.xla_metadata import set_xla_metadata
 from jaxtyping import Array, Float, Int8
 
-from jaxnn.nn.blocking import Blocking, Pair, each, patch_pixels, toeplitz_copies, toeplitz_entries
+from jaxnn.nn.blocking import Blocking, Pair, each, patch_rows, toeplitz_copies, toeplitz_entries
 
 Padding = tuple[Pair, Pair]
 Kernel = Float[Array, "_height _width _in _out"]
@@ -118,10 +118,16 @@ class _Residual(NamedTuple):
 
 
 def _product(x: Image, kernel: Kernel, blocking: Blocking) -> tuple[Matrix, _Residual]:
-    """Rows (pixel of the tile, channel), columns (tile, batch)."""
+    """Rows (pixel of the tile, channel), columns (tile, batch).
+
+    XLA sums this product over first dimensions from front to back, so that equal windows give equal outputs
+    wherever they are in their tiles, and a pool meets the ties that PyTorch meets. ``matrix.T``, stored, would be
+    multiplied faster on two threads, but in partial sums, which part such ties.
+    """
     matrix = _toeplitz(kernel, blocking)
-    patches = _patches(x, blocking).reshape(len(matrix), -1)
-    return matrix.T @ patches, _Residual(patches, matrix, kernel)
+    patches = _patches(x.reshape(-1, x.shape[-1]), blocking, len(x)).reshape(len(matrix), -1)
+    over_first = ((0,), (0,)), ((), ())
+    return jax.lax.dot_general(matrix, patches, over_first), _Residual(patches, matrix, kernel)
 
 
 def _product_adjoint(residual: _Residual, gradient: Matrix, blocking: Blocking) -> tuple[Image, Kernel]:
@@ -165,10 +171,10 @@ def _take(x: Array, index: Any) -> Array:
     return x.at[index].get(mode="promise_in_bounds")
 
 
-@_fenced("blocking")
-def _patches(x: Image, blocking: Blocking) -> Float[Array, "c window_h window_w grid_h grid_w n"]:
-    rows, columns = patch_pixels(blocking)
-    return _take(x, (slice(None), rows[:, None, :, None], columns[:, None, :]))
+@_fenced("blocking", "channels")
+def _patches(pixels: Matrix, blocking: Blocking, channels: int) -> Matrix:
+    """Rows (channel, place in the window, tile) of the flat input."""
+    return _take(pixels, patch_rows(blocking, channels))
 
 
 @_fenced("blocking")
