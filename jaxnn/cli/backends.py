@@ -9,7 +9,7 @@ import sys
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from jaxnn import threads
+from jaxnn import compilation_cache, threads
 from jaxnn.cli.console import TrainingDisplay
 from jaxnn.data import Dataset
 from jaxnn.errors import Ended, Interrupted, UserError
@@ -43,6 +43,7 @@ def train(
             options += ["--checkpoint-every", str(checkpoint_every)]
         return _torch_process(["train", "--out", str(run.path), *options], recipe.to_json(), display)
     threads.choose(recipe, dataset)
+    compilation_cache.choose()
     from jaxnn import loop
 
     with _stop_signals() as received:
@@ -74,6 +75,7 @@ def evaluate(
         moved = [] if recipe.data_dir is None else ["--data-dir", recipe.data_dir]
         return _torch_process(["evaluate", "--run", str(run.path), "--split", split, *moved], "", None)
     threads.choose(recipe, dataset)  # as in training: other threads would add in another order
+    compilation_cache.choose()
     from jaxnn import loop
 
     return loop.evaluate(recipe, dataset, run, split=split, notice=notice)

@@ -8,6 +8,7 @@ from typing import Literal
 
 import tyro
 
+from jaxnn import compilation_cache
 from jaxnn.cli import own_port
 from jaxnn.cli.arguments import nearest, parse
 from jaxnn.cli.console import stderr
@@ -82,6 +83,7 @@ def run(argv: list[str]) -> int:
         return _conclude(compare_dumps(options.left, options.right), options)
     if importlib.util.find_spec("torch") is None:
         raise UserError("a comparison with PyTorch needs PyTorch, which is not installed: pip install 'jaxnn[torch]'")
+    compilation_cache.choose()
     if any(port):
         return _conclude(_own(options), options)
     return _recipes(options)
