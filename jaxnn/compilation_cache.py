@@ -1,4 +1,4 @@
-"""Compiled programs kept on disk, so that a second start does not compile them again; to be chosen before JAX starts."""
+"""Compiled programs kept on disk, so that no command compiles them again; to be chosen before JAX starts."""
 
 import os
 
