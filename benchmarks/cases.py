@@ -6,19 +6,26 @@ import numpy as np
 
 from jaxnn import recipes
 from jaxnn.data import Dataset, Split, load, prepare
-from jaxnn.recipe import Recipe
+from jaxnn.errors import UserError
+from jaxnn.recipe import Precision, Recipe
+
+_TRAIN, _TEST = 50_000, 10_000  # images
 
 
 class Case(NamedTuple):
+    """Training at ``batch_size`` (None: the whole training split), or ``evaluates``: passes over the test split."""
+
     recipe: str
     batch_size: int | None
+    evaluates: bool = False
 
     @property
     def name(self) -> str:
-        return f"{self.recipe}, batch {self.batch_size or 'all'}"
+        kind = ", evaluation" if self.evaluates else ""
+        return f"{self.recipe}{kind}, batch {self.batch_size or 'all'}"
 
 
-CASES = (
+TRAINING = (
     Case("mnist-mlp", 10),
     Case("tabular-mlp", None),
     Case("breast-cancer", 5),
@@ -31,13 +38,44 @@ CASES = (
     Case("cifar-cnn", 64),
     Case("cifar-cnn", 128),
 )
+EVALUATION = (  # at the documents' test batches
+    Case("mnist-mlp", 10, evaluates=True),
+    Case("fashion-mlp-512", 64, evaluates=True),
+    Case("cifar-cnn", 4, evaluates=True),
+)
+SWEPT = ("mnist-mlp", "fashion-mlp-512", "lenet", "cifar-cnn")
+BATCH_SIZES = tuple(2**power for power in range(11))
 
 
-def inputs(case: Case) -> tuple[Recipe, Dataset]:
-    """The recipe of a case and data in memory; images are noise, whose values do not change the work."""
-    recipe = recipes.get(case.recipe).replace(batch_size=case.batch_size)
+def choose(names: tuple[str, ...], batch_size: int | None) -> tuple[Case, ...]:
+    """The default set, or its cases of the recipes ``names``, or these at ``batch_size``.
+
+    Raises UserError for a recipe that does not exist or has no data of its own, and for a batch size below 1.
+    """
+    for name in names:
+        if recipes.get(name).dataset is None:
+            raise UserError(f"recipe {name!r} has no data of its own to measure; choose another")
+    if batch_size is not None and batch_size < 1:
+        raise UserError(f"--batch-size must be at least 1, but it is {batch_size}")
+    default = (*TRAINING, *EVALUATION)
+    if batch_size is not None:
+        return tuple(Case(name, batch_size) for name in names or dict.fromkeys(case.recipe for case in TRAINING))
+    if not names:
+        return default
+    found = [case for case in default if case.recipe in names]
+    known = {case.recipe for case in found}
+    return (*found, *(Case(name, recipes.get(name).batch_size) for name in names if name not in known))
+
+
+def recipe_of(case: Case, precision: Precision) -> Recipe:
+    size = {"eval_batch_size" if case.evaluates else "batch_size": case.batch_size}
+    return recipes.get(case.recipe).replace(precision=precision, **size)
+
+
+def dataset_of(recipe: Recipe) -> Dataset:
+    """Data of a recipe's own set's size and kind, in memory; images are noise, whose values do not change the work."""
     if recipe.input.size is None:
-        return recipe, prepare(load(recipe.dataset, seed=recipe.seed), recipe.input)
+        return prepare(load(recipe.dataset, seed=recipe.seed), recipe.input)
     random = np.random.default_rng(0)
     shape = (recipe.input.size, recipe.input.size, recipe.input.channels or 1)
 
@@ -46,4 +84,4 @@ def inputs(case: Case) -> tuple[Recipe, Dataset]:
         return Split(images, random.integers(0, 10, examples, dtype=np.int32))
 
     classes = tuple(str(number) for number in range(10))
-    return recipe, Dataset("noise", split(50_000), split(1_000), classes, "np.random.default_rng(0)")
+    return Dataset("noise", split(_TRAIN), split(_TEST), classes, "np.random.default_rng(0)")

@@ -17,6 +17,7 @@ _COMMANDS = {
     "train": "train a recipe, in JAX or (--framework torch) in PyTorch",
     "evaluate": "loss, accuracies and confusion matrix of a trained run",
     "parity": "compare JAX with PyTorch: recipes, your own port, or two recordings",
+    "bench": "measure against PyTorch and a plain flax loop; withheld where they do not agree",
     "data": "list, fetch or check data sets",
 }
 

@@ -1,7 +1,4 @@
-"""jaxnn's own training loop: compiled epochs or per-step calls, as `jaxnn train` chooses."""
-
-import time
-from collections.abc import Callable
+"""jaxnn's own training loop: compiled epochs or per-step calls, as `jaxnn train` chooses; and its evaluation."""
 
 import jax
 import numpy as np
@@ -10,16 +7,16 @@ from jaxnn import experiment, precision
 from jaxnn.data import Dataset
 from jaxnn.recipe import Recipe
 
+from .layout import to_torch
+from .prepared import Prepared
 
-def prepare(recipe: Recipe, dataset: Dataset) -> tuple[Callable[[int], np.ndarray], float]:
-    """``run(steps)`` trains on and returns the loss of each step once all of the state is computed; compile seconds."""
+
+def prepare(recipe: Recipe, dataset: Dataset) -> Prepared:
+    """Trains over the full batches of the first epoch, again and again."""
     ready, state = experiment.build(recipe, dataset, precision.DTYPES[recipe.precision])
     part = ready.epoch_parts(1)[0][0]
     count = len(part.examples)
     record = experiment.empty_record(count, ready.dtypes)
-    began = time.perf_counter()
-    ready.warm_up(state, record, part)
-    compile_seconds = time.perf_counter() - began
     done = 0
 
     def run(steps: int) -> np.ndarray:
@@ -33,4 +30,14 @@ def prepare(recipe: Recipe, dataset: Dataset) -> tuple[Callable[[int], np.ndarra
         jax.block_until_ready((state, record))
         return np.concatenate(losses)
 
-    return run, compile_seconds
+    return Prepared(run, lambda: to_torch(state.params))
+
+
+def prepare_evaluation(recipe: Recipe, dataset: Dataset) -> Prepared:
+    """Evaluates the test split with the weights that the seed draws."""
+    ready, state = experiment.build(recipe, dataset, precision.DTYPES[recipe.precision])
+
+    def run(passes: int) -> np.ndarray:
+        return np.array([ready.evaluate(state, ready.test).loss for _ in range(passes)])
+
+    return Prepared(run, lambda: {"confusion": np.asarray(ready.evaluate(state, ready.test).confusion, np.float64)})

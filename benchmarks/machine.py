@@ -1,0 +1,46 @@
+"""On what a measurement ran."""
+
+import datetime
+import importlib.metadata
+import os
+import platform
+import re
+from pathlib import Path
+from typing import Any
+
+_PACKAGES = ("jax", "jaxlib", "flax", "optax", "torch", "numpy")
+
+
+def describe(devices: dict[str, str]) -> dict[str, Any]:
+    """Processor, cores, the ``devices`` of both frameworks, versions and the date."""
+    return {
+        "processor": _processor(),
+        "cores": cores(),
+        "devices": devices,
+        "system": platform.system(),
+        "python": platform.python_version(),
+        **{name: importlib.metadata.version(name) for name in _PACKAGES},
+        "date": datetime.date.today().isoformat(),
+        "load": round(os.getloadavg()[0], 2) if hasattr(os, "getloadavg") else None,
+    }
+
+
+def cores() -> int:
+    """Those that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def name() -> str:
+    """For a file: the processor and how many cores of it, such as amd-epyc-2-cores."""
+    return re.sub(r"[^a-z0-9]+", "-", f"{_processor()} {cores()} cores".lower()).strip("-")
+
+
+def _processor() -> str:
+    cpuinfo = Path("/proc/cpuinfo")
+    if cpuinfo.exists():
+        found = re.search(r"^model name\s*:\s*(.+)$", cpuinfo.read_text(), re.MULTILINE)
+        if found:
+            return re.sub(r"\s+", " ", re.sub(r"\(R\)|\(TM\)| Processor| CPU", "", found[1])).strip()
+    return platform.processor() or platform.machine()
