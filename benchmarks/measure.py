@@ -86,7 +86,7 @@ def _judged(
     starts: dict[str, Start],
     rates: np.ndarray,
     reference: np.ndarray,
-    allowed: dict[str, float],
+    allowed: gate.Allowed,
 ) -> dict[str, Any]:
     agreement = gate.judge(starts[rival].observed, starts[REFERENCE].observed, allowed)
     if not agreement.ok:
@@ -97,9 +97,3 @@ def _judged(
         "compile_seconds": starts[rival].compile_seconds,
         "agreement": {"name": agreement.name, "error": agreement.error, "allowed": agreement.allowed},
     }
-
-
-def matrix_rates(settings: Settings) -> dict[str, float]:
-    """Operations a second of large matrix products in each framework, one after the other with the same threads."""
-    with Workers(("jaxnn", REFERENCE), settings) as workers:
-        return {RIVALS[rival].framework: workers[rival].ask(rival, "matrix_rate") for rival in ("jaxnn", REFERENCE)}

@@ -27,12 +27,18 @@ def table(section: dict[str, Any]) -> str:
 
 
 def into(document: Path, text: str) -> None:
-    """Puts ``text`` between the markers of ``document``. Raises UserError if it has none."""
+    """Puts ``text`` between the markers of ``document``; raises what ``require_place`` raises."""
+    content = require_place(document)
+    pattern = re.compile(f"({re.escape(BEGIN)}).*?({re.escape(END)})", re.DOTALL)
+    document.write_text(pattern.sub(lambda match: f"{match[1]}\n{text}\n{match[2]}", content, count=1))
+
+
+def require_place(document: Path) -> str:
+    """The text of ``document``. Raises UserError if it lacks the markers."""
     content = document.read_text() if document.is_file() else ""
     if BEGIN not in content or END not in content:
         raise UserError(f"{document} has no {BEGIN} and {END} between which a table could go")
-    pattern = re.compile(f"({re.escape(BEGIN)}).*?({re.escape(END)})", re.DOTALL)
-    document.write_text(pattern.sub(lambda match: f"{match[1]}\n{text}\n{match[2]}", content, count=1))
+    return content
 
 
 def _line(cells: list[str]) -> str:
@@ -71,9 +77,10 @@ def _conditions(section: dict[str, Any]) -> str:
     rates = ", ".join(f"{framework} {rate / 1e9:,.0f}" for framework, rate in peaks.items())
     tf32 = "with TF32" if settings["tf32"] else "without TF32"
     devices = ", ".join(f"{framework}: {device}" for framework, device in machine["devices"].items())
+    versions = ", ".join(f"{package} {machine[package]}" for package in ("jax", "flax", "torch"))
     return (
         f"{machine['date']}, {machine['processor']}, {machine['cores']} cores, devices {devices}; "
-        f"{settings['threads']} threads each, {settings['precision']} {tf32}; {settings['rounds']} rounds of {settings['seconds']} s; "
-        f"jax {machine['jax']}, flax {machine['flax']}, torch {machine['torch']}, Python {machine['python']}. "
+        f"{settings['threads']} threads each, {settings['precision']} {tf32}; "
+        f"{settings['rounds']} rounds of {settings['seconds']} s; {versions}, Python {machine['python']}. "
         f"Matrix products, GFLOP/s: {rates or 'not measured'}."
     )

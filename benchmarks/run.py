@@ -6,7 +6,7 @@ from typing import Any
 
 from . import batch_sizes, machine, plot, record
 from .cases import Case
-from .measure import matrix_rates, measure
+from .measure import measure
 from .record import Section
 from .rivals import REFERENCE, RIVALS
 from .settings import Settings
@@ -17,9 +17,7 @@ Report = Callable[[str], None]
 
 def table(cases: tuple[Case, ...], settings: Settings, file: Path, report: Report) -> dict[str, Any]:
     """Measures ``cases`` into the section "table" of ``file`` and returns it."""
-    described = _machine(settings, report)
-    peaks = matrix_rates(settings)
-    report("matrix products, GFLOP/s: " + ", ".join(f"{name} {rate / 1e9:,.0f}" for name, rate in peaks.items()))
+    described, peaks = _machine(settings, report, rates=True)
     rows = (measure(case, settings, peaks=peaks) for case in cases)
     return _written(file, "table", described, settings, rows, {"peaks": peaks}, report)
 
@@ -29,7 +27,8 @@ def sweep(
 ) -> dict[str, Any]:
     """Measures recipes over batch sizes into the section "batch_sizes" of ``file``; draws it beside the file."""
     rows = batch_sizes.sweep(names, sizes, settings)
-    section = _written(file, "batch_sizes", _machine(settings, report), settings, rows, {}, report)
+    described, _ = _machine(settings, report, rates=False)
+    section = _written(file, "batch_sizes", described, settings, rows, {}, report)
     plot.figure(section).savefig(picture(file))
     return section
 
@@ -43,16 +42,25 @@ def gate_failed(section: dict[str, Any]) -> bool:
     return any("withheld" in figures for row in section["rows"] for figures in row["rivals"].values())
 
 
-def _machine(settings: Settings, report: Report) -> dict[str, Any]:
+def _machine(settings: Settings, report: Report, *, rates: bool) -> tuple[dict[str, Any], dict[str, float]]:
+    """The machine, and the operations a second of large matrix products in each framework."""
     with Workers(("jaxnn", REFERENCE), settings) as workers:
-        devices = {RIVALS[rival].framework: workers[rival].ask(rival, "device") for rival in ("jaxnn", REFERENCE)}
+
+        def ask(method: str) -> dict[str, Any]:
+            return {RIVALS[rival].framework: workers[rival].ask(rival, method) for rival in ("jaxnn", REFERENCE)}
+
+        # The rates first: the question for the device starts XLA, with as many threads as are set by then.
+        peaks = ask("matrix_rate") if rates else {}
+        devices = ask("device")
     described = machine.describe(devices)
     report(f"{described['processor']}, {described['cores']} cores, {settings.threads} threads each, {devices}")
     if (described["load"] or 0) > machine.cores() / 2:
         report(
             f"note: the load is {described['load']} already; others' work makes PyTorch's threads wait for each other"
         )
-    return described
+    if peaks:
+        report("matrix products, GFLOP/s: " + ", ".join(f"{name} {rate / 1e9:,.0f}" for name, rate in peaks.items()))
+    return described, peaks
 
 
 def _written(

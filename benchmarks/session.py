@@ -16,7 +16,7 @@ from jaxnn.recipe import Recipe
 
 from . import memory
 from .cases import Case, dataset_of, recipe_of
-from .gate import Observed
+from .gate import Allowed, Observed
 from .rivals import RIVALS
 from .settings import GATE_STEPS, Settings
 
@@ -78,7 +78,7 @@ class Session:
 
             from torchref import precision as of_torch
 
-            torch._logging.set_logs(all=logging.ERROR)  # torch.compile warns of what it always does
+            logging.getLogger("torch").setLevel(logging.ERROR)  # torch.compile warns of what it always does
             torch.set_num_threads(settings.threads)
             torch.set_default_dtype(of_torch.dtype(settings.precision))
             torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = settings.tf32
@@ -116,7 +116,7 @@ class Session:
         """Bytes: after the imports, and at most so far."""
         return {"baseline": self.baseline, "host": memory.host_peak(), "device": memory.device_peak(self.framework)}
 
-    def allowed(self, case: Case) -> dict[str, float]:
+    def allowed(self, case: Case) -> Allowed:
         """What the gate allows in this case (PyTorch's process only)."""
         from . import band
 

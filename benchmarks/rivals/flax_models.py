@@ -17,14 +17,22 @@ class FullyConnected(nnx.Module):
     """Linear layers of ``names`` with an activation behind each; ``normalize``: a BatchNorm of the image first."""
 
     def __init__(
-        self, names: tuple[str, ...], widths: tuple[int, ...], activations: tuple[Any, ...], *, bias: bool, **types: Any
+        self,
+        names: tuple[str, ...],
+        widths: tuple[int, ...],
+        activations: tuple[Any, ...],
+        *,
+        bias: bool = True,
+        normalize: nnx.BatchNorm | None = None,
+        **types: Any,
     ) -> None:
+        self.normalize = normalize
         self.names, self.activations = names, activations
         for name, (fan_in, fan_out) in zip(names, itertools.pairwise(widths), strict=True):
             setattr(self, name, nnx.Linear(fan_in, fan_out, use_bias=bias, kernel_init=_UNDRAWN, **types))
 
     def __call__(self, x: jax.Array) -> jax.Array:
-        if hasattr(self, "normalize"):
+        if self.normalize is not None:
             x = self.normalize(x)
         x = x.reshape(x.shape[0], -1)
         for name, activation in zip(self.names, self.activations, strict=True):
@@ -71,18 +79,16 @@ def build(spec: recipe.Model, input_shape: tuple[int, ...], outputs: int, *, par
             return ReluStack((features, *spec.hidden, outputs), **types)
         case recipe.TabularMLP():
             names, activations = ("linear1", "linear2", "output"), (nnx.relu, nnx.sigmoid, lambda x: x)
-            return FullyConnected(names, (features, *spec.hidden, outputs), activations, bias=True, **types)
+            return FullyConnected(names, (features, *spec.hidden, outputs), activations, **types)
         case recipe.MnistMLP():
             names = tuple(f"fc{number}" for number in range(1, len(spec.hidden) + 2))
             activations = (*[nnx.relu] * len(spec.hidden), _log_softmax)
-            return FullyConnected(names, (features, *spec.hidden, outputs), activations, bias=True, **types)
+            return FullyConnected(names, (features, *spec.hidden, outputs), activations, **types)
         case recipe.FashionMLP():
-            model = FullyConnected(
-                ("linear1", "output"), (features, spec.hidden, outputs), (nnx.relu, _log_softmax), bias=False, **types
-            )
-            if spec.batch_norm:
-                model.normalize = nnx.BatchNorm(input_shape[-1], momentum=0.9, epsilon=1e-5, rngs=nnx.Rngs(0))
-            return model
+            names, widths = ("linear1", "output"), (features, spec.hidden, outputs)
+            norm = nnx.BatchNorm(input_shape[-1], momentum=0.9, epsilon=1e-5, rngs=nnx.Rngs(0))
+            own: dict[str, Any] = {"bias": False, "normalize": norm if spec.batch_norm else None}
+            return FullyConnected(names, widths, (nnx.relu, _log_softmax), **own, **types)
 
 
 def _log_softmax(x: jax.Array) -> jax.Array:

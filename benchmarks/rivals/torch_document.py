@@ -103,15 +103,16 @@ def prepare(recipe: Recipe, dataset: Dataset) -> Prepared:
 
 def _batches(recipe: Recipe, dataset: Dataset, style: Style, device: torch.device) -> Iterator[tuple[Tensor, Tensor]]:
     split = dataset.train
-    dtype = precision.dtype(recipe.precision)
-    if not dataset.is_images:
-        everything = TensorDataset(torch.tensor(split.inputs, dtype=dtype), torch.tensor(split.labels).long())
+    if dataset.is_images:
+        examples: Any = Images(split, recipe.input)
+    else:
+        inputs = torch.tensor(split.inputs, dtype=precision.dtype(recipe.precision))
+        examples = TensorDataset(inputs, torch.tensor(split.labels, dtype=torch.int64))
         if not style.loads and recipe.batch_size is None:
-            x, y = (tensor.to(device) for tensor in everything.tensors)
+            x, y = (tensor.to(device) for tensor in examples.tensors)
             while True:
                 yield x, y
     size = min(recipe.batch_size or len(split), len(split))
-    examples: Any = Images(split, recipe.input) if dataset.is_images else everything
     loader: Any = DataLoader(examples, batch_size=size, shuffle=recipe.shuffle, drop_last=True)
     while True:
         for x, y in loader:

@@ -68,6 +68,8 @@ def run(argv: list[str]) -> int:
     chosen = cases.choose(options.recipe, options.batch_size)
     sizes = _sizes(options.batch_sizes, cases.BATCH_SIZES)
     file = part("record").path(options.out, options.name or part("machine").name(), settings)
+    if options.render is not None:
+        render.require_place(options.render)
     part("record").read(file)  # refuses a file of another kind before there is something to lose
 
     def report(text: str) -> None:

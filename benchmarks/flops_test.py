@@ -1,0 +1,44 @@
+"""The count of a step's operations equals the one by hand, whatever method computes the convolutions."""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import pytest
+
+from . import flops
+from .cases import Case, dataset_of, recipe_of
+
+_LENET_FORWARD = (28 * 28 * 25 * 1 * 6, 10 * 10 * 25 * 6 * 16, 400 * 120, 120 * 84, 84 * 10)
+_MLP_FORWARD = (784 * 64, 64 * 64, 64 * 64, 64 * 10)
+
+
+@pytest.mark.parametrize(
+    ("name", "forward"), [("mnist-mlp", _MLP_FORWARD), ("lenet", _LENET_FORWARD)], ids=["MLP", "LeNet"]
+)
+def test_a_step(name: str, forward: tuple[int, ...]) -> None:
+    recipe = recipe_of(Case(name, 6), "float32")
+    dataset = dataset_of(recipe)
+    few = dataclasses.replace(dataset.train, inputs=dataset.train.inputs[:60], labels=dataset.train.labels[:60])
+    # Forward, the weights' gradients, and the inputs' gradients of all layers but the first.
+    products = 3 * sum(forward) - forward[0]
+    assert flops.of_step(recipe, dataclasses.replace(dataset, train=few)) == 2 * 6 * products
+
+
+def test_products_with_padding_and_holes_do_not_count() -> None:
+    def same(x: jax.Array) -> jax.Array:
+        return jax.lax.conv(x, jnp.ones((1, 1, 1, 3)), (1, 1), "SAME")
+
+    assert flops.count(jax.make_jaxpr(same)(jnp.ones((1, 1, 1, 5))).jaxpr) == 2 * (3 * 5 - 2)
+
+    def transposed(x: jax.Array) -> jax.Array:
+        return jax.lax.conv_transpose(x, jnp.ones((2, 1, 1)), (2,), "VALID", dimension_numbers=("NHC", "HIO", "NHC"))
+
+    assert flops.count(jax.make_jaxpr(transposed)(jnp.ones((1, 4, 1))).jaxpr) == 2 * 4 * 2
+
+
+def test_loops() -> None:
+    def three_times(x: jax.Array) -> jax.Array:
+        return jax.lax.scan(lambda carry, _: (carry @ x, None), x, length=3)[0]
+
+    assert flops.count(jax.make_jaxpr(three_times)(jnp.ones((2, 2))).jaxpr) == 3 * 2 * 8
