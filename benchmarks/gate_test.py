@@ -79,10 +79,10 @@ def test_bfloat16_is_held_to_what_autocast_costs(datasets: dict[str, Dataset]) -
 
 def test_the_worst_is_named() -> None:
     theirs = Observed(np.ones(2), {"a": np.ones(3), "b": np.full(3, 2.0)})
-    ours = Observed(np.ones(2), {"a": np.ones(3) + 1e-3, "b": np.full(3, 2.0) + 1e-2})
+    ours = Observed(np.ones(2), {"a": np.ones(3) + 1e-3, "b": np.full(3, 2.0) + 2.0**-7})
     limits = {"loss": 1e-6, "a": 1.0, "b": 1e-4}
-    assert judge(ours, theirs, Allowed(limits)) == Agreement("b", pytest.approx(5e-3), 1e-4)
+    assert judge(ours, theirs, Allowed(limits)) == Agreement("b", 2.0**-8, 1e-4)
     start = {"a": np.zeros(3), "b": np.full(3, 1.0)}
-    assert judge(ours, theirs, Allowed(limits, start)) == Agreement("b", pytest.approx(1e-2), 1e-4)
+    assert judge(ours, theirs, Allowed(limits, start)) == Agreement("b", 2.0**-7, 1e-4)
     assert not judge(ours, theirs, Allowed({})).ok
     assert not judge(Observed(np.array([1.0, np.nan]), theirs.parameters), theirs, Allowed({"loss": 1.0})).ok

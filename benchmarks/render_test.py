@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from jaxnn.errors import UserError
@@ -93,5 +94,5 @@ def test_sections_of_a_file_are_replaced_one_by_one(tmp_path: Path) -> None:
 
 def test_the_plot_leaves_out_what_was_withheld() -> None:
     rates, ratios = plot.figure(SECTION).axes
-    assert [list(line.get_xdata()) for line in rates.lines] == [[64], [64, 64]]
-    assert [list(line.get_ydata()) for line in ratios.lines][0] == [2.5]
+    assert [np.asarray(line.get_xdata()).tolist() for line in rates.lines] == [[64], [64, 64]]
+    assert np.asarray(ratios.lines[0].get_ydata()).tolist() == [2.5]
