@@ -23,10 +23,10 @@ check: $(INSTALLED)
 	$(BIN)/basedpyright --warnings
 	$(BIN)/lint-imports
 
-# The README's table and the plot; on an otherwise idle machine, in less than ten minutes.
+# The README's table and the plot; on an otherwise idle machine: others' work makes the figures worthless.
 bench: $(INSTALLED)
 	$(BIN)/jaxnn bench --out benchmarks/results --render README.md
-	$(BIN)/jaxnn bench --out benchmarks/results --batch-sizes 1 4 16 64 256 1024 --seconds 0.1
+	$(BIN)/jaxnn bench --out benchmarks/results --batch-sizes 1 4 16 64 256 1024 --seconds 0.05
 
 # Refreshes the versions that development and CI install.
 lock: $(INSTALLED)

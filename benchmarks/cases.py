@@ -59,7 +59,7 @@ def choose(names: tuple[str, ...], batch_size: int | None) -> tuple[Case, ...]:
         raise UserError(f"--batch-size must be at least 1, but it is {batch_size}")
     default = (*TRAINING, *EVALUATION)
     if batch_size is not None:
-        return tuple(Case(name, batch_size) for name in names or dict.fromkeys(case.recipe for case in TRAINING))
+        return tuple(Case(name, batch_size) for name in dict.fromkeys(names or (case.recipe for case in TRAINING)))
     if not names:
         return default
     found = [case for case in default if case.recipe in names]

@@ -83,6 +83,7 @@ def test_a_withheld_figure_fails_and_a_rival_that_cannot_run_does_not() -> None:
     assert not run.gate_failed({"rows": [_row("a"), _row("b", failed="no C++ compiler")]})
 
 
+@pytest.mark.slow
 def test_a_sweep_starts_xla_anew_where_its_threads_change() -> None:
     settings = Settings(threads=2, rounds=1, seconds=0.01)
     rows = list(batch_sizes.sweep(("breast-cancer",), (5, 400), settings))

@@ -59,7 +59,7 @@ def prepare(recipe: Recipe, dataset: Dataset) -> Prepared:
             values.append(train_step(model, optimizer, batch))
             done += 1
         jax.block_until_ready((nnx.state(model), nnx.state(optimizer)))
-        return np.array([np.asarray(value) for value in values])
+        return np.array(jax.device_get(values))
 
     return Prepared(run, lambda: to_torch(nnx.to_pure_dict(nnx.state(model, nnx.Param)), flattened))
 

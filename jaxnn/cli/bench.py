@@ -9,8 +9,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import tyro
-
 from jaxnn.cli.arguments import parse
 from jaxnn.errors import UserError
 from jaxnn.recipe import Precision
@@ -22,8 +20,8 @@ class Options:
     plain flax NNX loop, interleaved, in processes of their own. Exit code 1 if a figure was withheld, because a rival
     does not compute what PyTorch computes."""
 
-    recipe: tyro.conf.UseAppendAction[tuple[str, ...]] = ()
-    """Only this recipe; may be given several times (default: the set in the README)."""
+    recipe: tuple[str, ...] = ()
+    """Only these recipes (default: the set in the README)."""
     batch_size: int | None = None
     """Instead of those of the set."""
     batch_sizes: tuple[int, ...] | None = None
