@@ -1,5 +1,6 @@
 """One process of the benchmark: a rival (on a TPU, which one process holds, several) and what it can be asked."""
 
+import contextlib
 import importlib
 import logging
 import os
@@ -67,6 +68,7 @@ class Session:
         self.settings = settings
         self.prepared: dict[str, Any] = {}
         self.framework, self.baseline = "", 0
+        self._activated = contextlib.ExitStack()  # for as long as the process lives
         self._data: tuple[str, Dataset] | None = None
         self._xla_threads: str | None = None
 
@@ -87,7 +89,7 @@ class Session:
 
             from jaxnn import experiment, precision  # noqa: F401  # part of the baseline
 
-            precision.activate(settings.precision).__enter__()  # for good
+            self._activated.enter_context(precision.activate(settings.precision))
             if settings.tf32:
                 jax.config.update("jax_default_matmul_precision", "tensorfloat32")
         self.baseline = memory.host_peak()
