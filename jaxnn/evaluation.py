@@ -37,9 +37,12 @@ class Evaluation(NamedTuple):
         }
 
 
-def evaluate(program: Program, state: TrainState, split: Placed, *, batch_size: int, classes: int) -> Evaluation:
-    """Evaluates all examples of ``split`` in order. The sums are float64, on the host."""
-    values, weights, predictions = _all_examples(program, state, split, batch_size)
+def evaluate(
+    program: Program, state: TrainState, split: Placed, *, batch_size: int, classes: int, in_one_call: bool
+) -> Evaluation:
+    """Evaluates all examples of ``split`` in order: in one compiled call, or one a batch. The sums are float64, on
+    the host."""
+    values, weights, predictions = _all_examples(program, state, split, batch_size, in_one_call)
     confusion = np.bincount(split.labels * classes + predictions, minlength=classes * classes)
     with np.errstate(invalid="ignore"):  # all labels ignored: NaN, as in PyTorch
         loss = float(np.sum(values) / np.sum(weights))
@@ -47,7 +50,7 @@ def evaluate(program: Program, state: TrainState, split: Placed, *, batch_size: 
 
 
 def _all_examples(
-    program: Program, state: TrainState, split: Placed, batch_size: int
+    program: Program, state: TrainState, split: Placed, batch_size: int, in_one_call: bool
 ) -> tuple[Float64[np.ndarray, " examples"], Float64[np.ndarray, " examples"], Int64[np.ndarray, " examples"]]:
     """Loss values, loss weights and predictions of all examples, from batches of one size."""
     count = len(split.labels)
@@ -55,9 +58,15 @@ def _all_examples(
     batches = math.ceil(count / batch_size)
     # The last batch is filled up with the last example.
     examples = np.minimum(np.arange(batches * batch_size, dtype=np.int32), count - 1).reshape(batches, batch_size)
-    results = [
-        program.eval_step(state.params, state.buffers, part, positions)
-        for part, positions in zip(split.each_step(examples), split.positions(examples), strict=True)
-    ]
-    values, weights, predictions = (np.concatenate([np.asarray(r[i]) for r in results])[:count] for i in range(3))
+    splits = split.each_step(examples)
+    if in_one_call:
+        results = program.eval_steps(state.params, state.buffers, next(splits), examples)
+    else:
+        positions = split.positions(examples)
+        batches = [
+            program.eval_step(state.params, state.buffers, part, batch)
+            for part, batch in zip(splits, positions, strict=True)
+        ]
+        results = (np.stack([np.asarray(one) for one in column]) for column in zip(*batches, strict=True))
+    values, weights, predictions = (np.asarray(result).reshape(-1)[:count] for result in results)
     return values.astype(np.float64), weights.astype(np.float64), predictions.astype(np.int64)

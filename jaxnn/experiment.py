@@ -35,7 +35,10 @@ class EpochPart(NamedTuple):
 
 @dataclass(frozen=True)
 class Experiment:
-    """What stays the same from the first step of a run to the last (the stream and the schedule advance)."""
+    """What stays the same from the first step of a run to the last (the stream and the schedule advance).
+
+    ``in_one_call``: whether many steps, or evaluations, of resident data are one compiled call.
+    """
 
     recipe: Recipe
     dtypes: Dtypes
@@ -48,7 +51,7 @@ class Experiment:
     program: Program
     train: Placed
     test: Placed
-    compiled_epoch: bool
+    in_one_call: bool
 
     def epoch_steps(self, epoch: int) -> int:
         """The steps of ``epoch`` (from 1): all, unless the run ends inside it."""
@@ -80,7 +83,7 @@ class Experiment:
     ) -> tuple[TrainState, Record]:
         """Takes steps start..stop-1 of a part: one compiled call for all, or one for each."""
         splits = self.train.each_step(part.examples[start:stop])
-        if self.compiled_epoch:
+        if self.in_one_call and self.train.resident:
             return self.program.train_steps(state, record, next(splits), part.segment, start, stop)
         for i, split in zip(range(start, stop), splits, strict=True):
             state, record = self.program.train_step(state, record, split, part.segment, i)
@@ -93,7 +96,12 @@ class Experiment:
 
     def evaluate(self, state: TrainState, split: Placed) -> evaluation.Evaluation:
         return evaluation.evaluate(
-            self.program, state, split, batch_size=self.recipe.eval_batch_size, classes=self.classes
+            self.program,
+            state,
+            split,
+            batch_size=self.recipe.eval_batch_size,
+            classes=self.classes,
+            in_one_call=self.in_one_call and split.resident,
         )
 
 
@@ -133,7 +141,7 @@ def build(
         program=step.build(model, recipe, rule, input_shape=dataset.input_shape, classes=classes, dtypes=dtypes),
         train=train,
         test=place(dataset.test, recipe.input, dtypes, memory_limit=memory_limit),
-        compiled_epoch=train.resident and _prefers_compiled_epochs(recipe, model),
+        in_one_call=_prefers_one_call(recipe, model),
     )
     return experiment, step.initial_state(model, rule)
 
@@ -143,7 +151,7 @@ def empty_record(steps: int, dtypes: Dtypes) -> Record:
     return Record(jnp.full(steps, jnp.nan, dtypes.param), jnp.zeros(steps, jnp.int32))
 
 
-def _prefers_compiled_epochs(recipe: Recipe, model: nnx.Module) -> bool:
+def _prefers_one_call(recipe: Recipe, model: nnx.Module) -> bool:
     if recipe.dispatch != "auto":
         return recipe.dispatch == "epoch"
     # Inside a loop, XLA's own CPU convolutions use one thread; step by step they use all.

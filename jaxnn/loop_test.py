@@ -214,8 +214,8 @@ def test_the_second_step_never_recompiles(dispatch: str, digits: Dataset) -> Non
         ready.evaluate(state, ready.test)
     program: Any = ready.program.train_steps if dispatch == "epoch" else ready.program.train_step
     assert program._cache_size() == 2  # the full batch and the tail
-    eval_step: Any = ready.program.eval_step
-    assert eval_step._cache_size() == 1
+    evaluation: Any = ready.program.eval_steps if dispatch == "epoch" else ready.program.eval_step
+    assert evaluation._cache_size() == 1
 
 
 def test_a_loss_that_is_not_finite_stops_and_keeps_the_last_good_checkpoint(

@@ -77,12 +77,14 @@ class Program:
     ``train_steps(state, record, split, segment, start, stop)``: steps start..stop-1 in one call; the
     bounds are traced, so that any number of steps is the same program.
     ``eval_step(params, buffers, split, examples)`` -> (loss values, loss weights, predictions), each (batch,).
+    ``eval_steps``: the same for all rows of ``examples`` in one call, each (batches, batch).
     The first two consume ``state`` and ``record``.
     """
 
     train_step: Callable[..., tuple[TrainState, Record]]
     train_steps: Callable[..., tuple[TrainState, Record]]
     eval_step: Callable[..., tuple[Array, Array, Array]]
+    eval_steps: Callable[..., tuple[Array, Array, Array]]
     dropout: list[DropoutSite]
 
 
@@ -158,10 +160,14 @@ def build(
         outputs, _ = forward(eval_graph, params, buffers, no_masks, inputs)
         return *loss.per_example(outputs, split.labels[examples]), losses.predictions(outputs)
 
+    def evaluate_all(params: Pytree, buffers: Pytree, split: Split, examples: Array) -> tuple[Array, Array, Array]:
+        return jax.lax.map(partial(evaluate, params, buffers, split), examples)
+
     return Program(
         train_step=jax.jit(one_step, donate_argnums=(0, 1)),
         train_steps=jax.jit(many_steps, donate_argnums=(0, 1)),
         eval_step=jax.jit(evaluate),
+        eval_steps=jax.jit(evaluate_all),
         dropout=_dropout_sites(model, train_graph, input_shape),
     )
 
