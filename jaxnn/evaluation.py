@@ -38,22 +38,33 @@ class Evaluation(NamedTuple):
 
 
 def evaluate(
-    program: Program, state: TrainState, split: Placed, *, batch_size: int, classes: int, in_one_call: bool
+    program: Program, state: TrainState, split: Placed, *, runs: int, batch_size: int, classes: int, in_one_call: bool
+) -> list[Evaluation]:
+    """Evaluates all examples of ``split`` in order, for each of ``runs``: in one compiled call, or one a batch.
+
+    The sums are float64, on the host.
+    """
+    outcomes = _all_examples(program, state, split, runs, batch_size, in_one_call)
+    labels = np.broadcast_to(split.labels, outcomes[0].shape)
+    return [_summed(*of_run, classes) for of_run in zip(labels, *outcomes, strict=True)]
+
+
+def _summed(
+    labels: np.ndarray, values: np.ndarray, weights: np.ndarray, predictions: np.ndarray, classes: int
 ) -> Evaluation:
-    """Evaluates all examples of ``split`` in order: in one compiled call, or one a batch. The sums are float64, on
-    the host."""
-    values, weights, predictions = _all_examples(program, state, split, batch_size, in_one_call)
-    confusion = np.bincount(split.labels * classes + predictions, minlength=classes * classes)
-    with np.errstate(invalid="ignore"):  # all labels ignored: NaN, as in PyTorch
+    confusion = np.bincount(labels * classes + predictions, minlength=classes * classes)
+    with np.errstate(invalid="ignore", over="ignore"):  # all labels ignored: NaN, as in PyTorch
         loss = float(np.sum(values) / np.sum(weights))
     return Evaluation(loss, confusion.reshape(classes, classes))
 
 
 def _all_examples(
-    program: Program, state: TrainState, split: Placed, batch_size: int, in_one_call: bool
-) -> tuple[Float64[np.ndarray, " examples"], Float64[np.ndarray, " examples"], Int64[np.ndarray, " examples"]]:
+    program: Program, state: TrainState, split: Placed, runs: int, batch_size: int, in_one_call: bool
+) -> tuple[
+    Float64[np.ndarray, "runs examples"], Float64[np.ndarray, "runs examples"], Int64[np.ndarray, "runs examples"]
+]:
     """Loss values, loss weights and predictions of all examples, from batches of one size."""
-    count = len(split.labels)
+    count = split.labels.shape[-1]
     batch_size = min(batch_size, count)
     batches = math.ceil(count / batch_size)
     # The last batch is filled up with the last example.
@@ -63,10 +74,10 @@ def _all_examples(
         results = program.eval_steps(state.params, state.buffers, next(splits), examples)
     else:
         positions = split.positions(examples)
-        batches = [
+        each = [
             program.eval_step(state.params, state.buffers, part, batch)
             for part, batch in zip(splits, positions, strict=True)
         ]
-        results = (np.stack([np.asarray(one) for one in column]) for column in zip(*batches, strict=True))
-    values, weights, predictions = (np.asarray(result).reshape(-1)[:count] for result in results)
+        results = (np.stack([np.asarray(one) for one in column], axis=-2) for column in zip(*each, strict=True))
+    values, weights, predictions = (np.asarray(result).reshape(runs, -1)[:, :count] for result in results)
     return values.astype(np.float64), weights.astype(np.float64), predictions.astype(np.int64)

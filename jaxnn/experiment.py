@@ -1,8 +1,9 @@
 """A recipe made ready to run on its data: the compiled program, the first state and each epoch's inputs."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -10,15 +11,16 @@ import numpy as np
 from flax import nnx
 from jaxtyping import Int
 
-from jaxnn import evaluation, models, optim, schedules, step, streams
+from jaxnn import evaluation, models, optim, precision, schedules, step, streams
 from jaxnn.data import Dataset
 from jaxnn.data.order import Batching, batching, total_steps
 from jaxnn.nn import Conv2d
 from jaxnn.nn.conv_method import prefers_blocks
-from jaxnn.placement import Placed, place
+from jaxnn.placement import Placed, fits, place
 from jaxnn.precision import Dtypes
 from jaxnn.recipe import Recipe
-from jaxnn.step import Program, Record, Segment, TrainState
+from jaxnn.step import Program, Pytree, Record, Segment, TrainState
+from jaxnn.together import Job
 
 
 class EpochPart(NamedTuple):
@@ -34,10 +36,29 @@ class EpochPart(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Experiment:
-    """What stays the same from the first step of a run to the last (the stream and the schedule advance).
+class Member:
+    """One run of an experiment: what it has for itself. The stream and the schedule advance.
 
-    ``in_one_call``: whether many steps, or evaluations, of resident data are one compiled call.
+    ``model`` has the weights that the stream has drawn.
+    """
+
+    recipe: Recipe
+    dataset: Dataset
+    model: nnx.Module
+    batches: Batching
+    total: int
+    stream: streams.Stream
+    rule: optim.Rule
+    schedule: schedules.Schedule
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """One run, or several together: what stays the same from the first step to the last.
+
+    ``recipe`` is the first run's; what is read from it is the same in all. Of several runs, states and records have
+    an axis of runs in front (``stack``). ``in_one_call``: whether many steps, or evaluations, of resident data are
+    one compiled call.
     """
 
     recipe: Recipe
@@ -45,9 +66,8 @@ class Experiment:
     classes: int
     batches: Batching
     total: int
-    stream: streams.Stream
+    members: tuple[Member, ...]
     rule: optim.Rule
-    schedule: schedules.Schedule
     program: Program
     train: Placed
     test: Placed
@@ -57,26 +77,52 @@ class Experiment:
         """The steps of ``epoch`` (from 1): all, unless the run ends inside it."""
         return min(self.batches.steps, self.total - (epoch - 1) * self.batches.steps)
 
-    def epoch_parts(self, epoch: int) -> tuple[list[EpochPart], float]:
-        """Draws the batches and masks of ``epoch``; also returns its last learning rate."""
+    def epoch_parts(self, epoch: int) -> tuple[list[EpochPart], list[float]]:
+        """Draws the batches and masks of ``epoch``; also returns the last learning rate of each run."""
+        drawn = [self._draw(member, epoch) for member in self.members]
+        first, _ = drawn[0]
+        parts = [
+            EpochPart(start, examples, self.stack([of_run[number][2] for of_run, _ in drawn]))
+            for number, (start, examples, _) in enumerate(first)
+        ]
+        return parts, [learning_rate for _, learning_rate in drawn]
+
+    def _draw(self, member: Member, epoch: int) -> tuple[list[EpochPart], float]:
+        """The parts of a run's epoch, on the host."""
         batches, first = self.batches, (epoch - 1) * self.batches.steps
-        order = self.stream.epoch_order(epoch, len(self.train.labels), shuffle=self.recipe.shuffle).astype(np.int32)
-        full_masks, tail_masks = self.stream.masks(epoch, batches, self.program.dropout)
-        hyperparameters = self.schedule.hyperparameters(first, self.epoch_steps(epoch))
-        scalars = self.rule.scalars(first, hyperparameters)
+        order = member.stream.epoch_order(epoch, len(member.dataset.train), shuffle=self.recipe.shuffle)
+        order = order.astype(np.int32)
+        full_masks, tail_masks = member.stream.masks(epoch, batches, self.program.dropout)
+        hyperparameters = member.schedule.hyperparameters(first, self.epoch_steps(epoch))
+        scalars = member.rule.scalars(first, hyperparameters)
         missing = batches.steps - self.epoch_steps(epoch)  # steps past the end of the run: only fill up the shape
-        table = {name: np.pad(v, (0, missing), mode="edge").astype(self.dtypes.param) for name, v in scalars.items()}
+        with np.errstate(over="ignore"):
+            table = {
+                name: np.pad(v, (0, missing), mode="edge").astype(self.dtypes.param) for name, v in scalars.items()
+            }
 
         def part(start: int, examples: np.ndarray, masks: streams.Masks) -> EpochPart:
             rows = {name: values[start : start + len(examples)] for name, values in table.items()}
-            positions = self.train.positions(examples)
-            return EpochPart(start, examples, Segment(*jax.tree.map(jnp.asarray, (positions, rows, masks))))
+            return EpochPart(start, examples, Segment(self.train.positions(examples), rows, masks))
 
         cut = batches.full_steps * batches.batch_size
         parts = [part(0, order[:cut].reshape(batches.full_steps, batches.batch_size), full_masks)]
         if batches.tail:
             parts.append(part(batches.full_steps, order[cut : cut + batches.tail].reshape(1, batches.tail), tail_masks))
         return parts, float(hyperparameters["learning_rate"][-1])
+
+    def stack(self, trees: Sequence[Pytree]) -> Pytree:
+        """The trees of arrays of all runs as one, on the device; that of a single run as it is."""
+        if len(trees) == 1:
+            return jax.tree.map(jnp.asarray, trees[0])
+        return jax.tree.map(_stacked, *trees)
+
+    def unstack(self, tree: Pytree) -> list[Pytree]:
+        """The tree of each run, on the host."""
+        tree = jax.device_get(tree)
+        if len(self.members) == 1:
+            return [tree]
+        return [jax.tree.map(lambda leaf: leaf[k], tree) for k in range(len(self.members))]  # noqa: B023  # used at once
 
     def advance(
         self, state: TrainState, record: Record, part: EpochPart, start: int, stop: int
@@ -94,25 +140,21 @@ class Experiment:
         state, record = jax.tree.map(jnp.array, (state, record))
         jax.block_until_ready(self.advance(state, record, part, 0, 1))
 
-    def evaluate(self, state: TrainState, split: Placed) -> evaluation.Evaluation:
+    def evaluate(self, state: TrainState, split: Placed) -> list[evaluation.Evaluation]:
+        """The evaluation of each run."""
         return evaluation.evaluate(
             self.program,
             state,
             split,
+            runs=len(self.members),
             batch_size=self.recipe.eval_batch_size,
             classes=self.classes,
             in_one_call=self.in_one_call and split.resident,
         )
 
 
-def build(
-    recipe: Recipe, dataset: Dataset, dtypes: Dtypes, *, memory_limit: int | None = None
-) -> tuple[Experiment, TrainState]:
-    """The experiment of ``recipe`` on the prepared ``dataset``, and its state before the first step.
-
-    A split of more than ``memory_limit`` bytes (None: half of the device's memory) is streamed. Raises
-    UserError if the data cannot be trained on as the recipe says.
-    """
+def member(recipe: Recipe, dataset: Dataset, dtypes: Dtypes) -> Member:
+    """The run of ``recipe`` on the prepared ``dataset``. Raises UserError if these do not go together."""
     batches = batching(len(dataset.train), recipe)
     classes = len(dataset.classes)
     recipe.loss.require_classes(classes)
@@ -127,23 +169,49 @@ def build(
     total = total_steps(batches, recipe)
     epochs = math.ceil(total / batches.steps)
     schedule = schedules.build(recipe.schedule, optimizer=recipe.optimizer, epochs=epochs, total_steps=total)
-    rule = optim.build(schedule.optimizer)
-    train = place(dataset.train, recipe.input, dtypes, memory_limit=memory_limit)
-    experiment = Experiment(
+    return Member(recipe, dataset, model, batches, total, stream, optim.build(schedule.optimizer), schedule)
+
+
+def join(members: Sequence[Member], dtypes: Dtypes, *, memory_limit: int | None = None) -> Experiment:
+    """One program for all ``members``, which jaxnn.together has found to fit.
+
+    A split of more than ``memory_limit`` bytes (None: half of the device's memory) is streamed if it is one run's.
+    """
+    first = members[0]
+    recipe, dataset = first.recipe, first.dataset
+    shared = all(other.dataset is dataset for other in members)
+    datasets = [dataset] if shared else [other.dataset for other in members]
+    classes = len(dataset.classes)
+    program = step.build(
+        first.model,
+        recipe,
+        first.rule,
+        input_shape=dataset.input_shape,
+        classes=classes,
+        dtypes=dtypes,
+        runs="one" if len(members) == 1 else "sharing data" if shared else "with own data",
+    )
+    return Experiment(
         recipe=recipe,
         dtypes=dtypes,
         classes=classes,
-        batches=batches,
-        total=total,
-        stream=stream,
-        rule=rule,
-        schedule=schedule,
-        program=step.build(model, recipe, rule, input_shape=dataset.input_shape, classes=classes, dtypes=dtypes),
-        train=train,
-        test=place(dataset.test, recipe.input, dtypes, memory_limit=memory_limit),
-        in_one_call=_prefers_one_call(recipe, model),
+        batches=first.batches,
+        total=first.total,
+        members=tuple(members),
+        rule=first.rule,
+        program=program,
+        train=place([each.train for each in datasets], recipe.input, dtypes, memory_limit=memory_limit),
+        test=place([each.test for each in datasets], recipe.input, dtypes, memory_limit=memory_limit),
+        in_one_call=_prefers_one_call(first),
     )
-    return experiment, step.initial_state(model, rule)
+
+
+def build(
+    recipe: Recipe, dataset: Dataset, dtypes: Dtypes, *, memory_limit: int | None = None
+) -> tuple[Experiment, TrainState]:
+    """The experiment of a single run, and its state before the first step."""
+    single = member(recipe, dataset, dtypes)
+    return join([single], dtypes, memory_limit=memory_limit), step.initial_state(single.model, single.rule)
 
 
 def empty_record(steps: int, dtypes: Dtypes) -> Record:
@@ -151,10 +219,29 @@ def empty_record(steps: int, dtypes: Dtypes) -> Record:
     return Record(jnp.full(steps, jnp.nan, dtypes.param), jnp.zeros(steps, jnp.int32))
 
 
-def _prefers_one_call(recipe: Recipe, model: nnx.Module) -> bool:
-    if recipe.dispatch != "auto":
-        return recipe.dispatch == "epoch"
+def pays_together(jobs: Sequence[Job], memory_limit: int | None = None) -> bool:
+    """Whether ``jobs``, which can share a program, are faster in one: not with convolutions on a CPU."""
+    datasets = list({id(job.dataset): job.dataset for job in jobs}.values())
+    resident = all(fits([getattr(each, split) for each in datasets], memory_limit) for split in ("train", "test"))
+    with precision.activate(jobs[0].recipe.precision) as dtypes:
+        model = member(jobs[0].recipe, jobs[0].dataset, dtypes).model
+    return resident and not (jax.default_backend() == "cpu" and _convolutions(model))
+
+
+def _convolutions(model: nnx.Module) -> list[Conv2d]:
+    return [module for _, module in nnx.iter_modules(model) if isinstance(module, Conv2d)]
+
+
+def _stacked(*leaves: Any) -> jax.Array:
+    on_host = all(isinstance(leaf, np.ndarray) for leaf in leaves)
+    return jnp.asarray(np.stack(leaves)) if on_host else jnp.stack(leaves)
+
+
+def _prefers_one_call(of: Member) -> bool:
+    if of.recipe.dispatch != "auto":
+        return of.recipe.dispatch == "epoch"
     # Inside a loop, XLA's own CPU convolutions use one thread; step by step they use all.
-    convs = [module for _, module in nnx.iter_modules(model) if isinstance(module, Conv2d)]
-    by_blocks = all(conv.plain and prefers_blocks(conv.kernel.shape, (1, 1), tile=(1, 1)) for conv in convs)
+    by_blocks = all(
+        conv.plain and prefers_blocks(conv.kernel.shape, (1, 1), tile=(1, 1)) for conv in _convolutions(of.model)
+    )
     return by_blocks or jax.default_backend() != "cpu"

@@ -1,13 +1,13 @@
-"""The training loop: the only one, for every recipe, device and way to run an epoch."""
+"""The training loop: the only one, for every recipe, device, number of runs and way to run an epoch."""
 
+import contextlib
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from jaxnn import environment, experiment, precision
@@ -15,14 +15,14 @@ from jaxnn.checkpoint import Checkpoints
 from jaxnn.data import Dataset
 from jaxnn.errors import Interrupted, NonFiniteLossError, UserError
 from jaxnn.experiment import EpochPart, Experiment
+from jaxnn.lane import Lane, Metrics, arrays
 from jaxnn.position import Position
 from jaxnn.recipe import Recipe
 from jaxnn.run_dir import RunDir
-from jaxnn.step import Record, TrainState
+from jaxnn.step import TrainState
+from jaxnn.together import Job
 
-Metrics = dict[str, Any]
-
-_CHECKPOINT_SECONDS = 1.0  # epochs shorter than this share a checkpoint
+_CHECKPOINT_SECONDS = 1.0  # epochs shorter than this, for each run, share a checkpoint
 
 
 def _ignore(*_: Any, **__: Any) -> None:
@@ -34,12 +34,13 @@ class Hooks:
     """What the loop tells its caller, and asks.
 
     ``progress`` gets epoch, step, steps_per_epoch, accuracy (on the epoch's examples so far) and
-    running_loss: every ``recipe.log_every`` steps the mean over that many batches, else None.
+    running_loss: every ``recipe.log_every`` steps the mean over that many batches, else None; both are means over
+    the runs. ``epoch`` gets the row of metrics of each run.
     """
 
     notice: Callable[[str], None] = _ignore
     progress: Callable[..., None] = _ignore
-    epoch: Callable[[Metrics], None] = _ignore
+    epoch: Callable[[list[Metrics]], None] = _ignore
     should_stop: Callable[[], bool] = lambda: False
 
 
@@ -60,23 +61,64 @@ def train(
     (None: half of the device's memory). Raises NonFiniteLossError, which leaves the last good
     checkpoint, and Interrupted after ``hooks.should_stop()``, which leaves one of that moment.
     """
-    with precision.activate(recipe.precision) as dtypes:
-        prepared, state = experiment.build(recipe, dataset, dtypes, memory_limit=memory_limit)
-        if recipe.batch_size is not None and prepared.batches.batch_size < recipe.batch_size:
-            hooks.notice(
-                f"batch size {recipe.batch_size} shrinks to {prepared.batches.batch_size}, the whole training set"
-            )
-        started = resume and run.exists()
-        if started:
-            run.require_data(dataset.name, dataset.fingerprint)
-        else:
-            run.create(recipe, "jax")
-            run.write_environment(environment.describe(dataset))
-        with Checkpoints(run.checkpoints) as checkpoints:
-            loop = _Loop(prepared, run, checkpoints, hooks, checkpoint_every, state)
+    [outcome] = train_together(
+        [Job(recipe, dataset, run)],
+        resume=resume,
+        checkpoint_every=checkpoint_every,
+        memory_limit=memory_limit,
+        hooks=hooks,
+    )
+    if isinstance(outcome, NonFiniteLossError):
+        raise outcome
+    return outcome
+
+
+def train_together(
+    jobs: Sequence[Job],
+    *,
+    resume: bool = False,
+    checkpoint_every: int | None = None,
+    memory_limit: int | None = None,
+    hooks: Hooks = Hooks(),  # noqa: B008  # frozen
+) -> list[Metrics | NonFiniteLossError]:
+    """``train`` for several runs in one compiled program, which jaxnn.together says they can share.
+
+    Returns the last row of each, or why it stopped; the others go on without it. Runs are resumed together from the
+    newest step that all of them have; those without a common one in turn.
+    """
+    with precision.activate(jobs[0].recipe.precision) as dtypes, contextlib.ExitStack() as stack:
+        members = [experiment.member(job.recipe, job.dataset, dtypes) for job in jobs]
+        batches, wanted = members[0].batches, jobs[0].recipe.batch_size
+        if wanted is not None and batches.batch_size < wanted:
+            hooks.notice(f"batch size {wanted} shrinks to {batches.batch_size}, the whole training set")
+        lanes = []
+        for job, member in zip(jobs, members, strict=True):
+            started = resume and job.run.exists()
             if started:
-                loop.restore()
-            return loop.train()
+                job.run.require_data(job.dataset.name, job.dataset.fingerprint)
+            else:
+                job.run.create(job.recipe, "jax")
+                job.run.write_environment(environment.describe(job.dataset))
+            lane = Lane(member, job.run, stack.enter_context(Checkpoints(job.run.checkpoints)), dtypes)
+            if started:
+                lane.restore(hooks.notice)
+            if lane.finished:
+                hooks.notice(f"{job.run.path} is finished already, after {lane.steps_done} steps")
+            lanes.append(lane)
+        for group in _in_step([lane for lane in lanes if not lane.finished]):
+            joined = experiment.join([lane.member for lane in group], dtypes, memory_limit=memory_limit)
+            _Loop(joined, group, hooks, checkpoint_every).train()
+        return [lane.failure or lane.rows[-1] for lane in lanes]
+
+
+def _in_step(lanes: list[Lane]) -> list[list[Lane]]:
+    """The runs that can go on from the same step, together."""
+    groups = []
+    while lanes:
+        step = min(lane.steps_done for lane in lanes)
+        groups.append([lane for lane in lanes if lane.reaches(step)])
+        lanes = [lane for lane in lanes if lane not in groups[-1]]
+    return groups
 
 
 def evaluate(
@@ -90,72 +132,75 @@ def evaluate(
     """Loss, accuracies and confusion matrix of the run's newest readable checkpoint on a split of ``dataset``."""
     with precision.activate(recipe.precision) as dtypes, Checkpoints(run.checkpoints) as checkpoints:
         prepared, state = experiment.build(recipe, dataset, dtypes)
-        saved = checkpoints.newest(_arrays(state, Position.at_epoch(1, prepared.batches.steps, {}, dtypes)), notice)
+        saved = checkpoints.newest(arrays(state, Position.at_epoch(1, prepared.batches.steps, {}, dtypes)), notice)
         if saved is None:
             raise UserError(f"{run.path} has no checkpoint yet; train it first, or continue it with --resume")
         state = TrainState(*saved[1]["state"])
-        return prepared.evaluate(state, prepared.train if split == "train" else prepared.test).summary()
+        return prepared.evaluate(state, prepared.train if split == "train" else prepared.test)[0].summary()
 
 
 @dataclass
 class _Loop:
+    """The runs that are still going (``going``) are in step: all at the same step of the same epoch."""
+
     experiment: Experiment
-    run: RunDir
-    checkpoints: Checkpoints
+    lanes: list[Lane]
     hooks: Hooks
     checkpoint_every: int | None
-    state: TrainState
-    position: Position = field(init=False)
-    first_epoch: int = 1  # of this process
-    rows: list[Metrics] = field(default_factory=list)
+    state: TrainState = field(init=False)
+    first_epoch: int = field(init=False)  # of this process
     saved_at: float = -math.inf
 
     def __post_init__(self) -> None:
-        self.position = self._start_of(1)
+        self.state = self.experiment.stack([lane.state for lane in self.lanes])
+        self.first_epoch = self.position.epoch
 
-    def _start_of(self, epoch: int) -> Position:
-        prepared = self.experiment
-        return Position.at_epoch(epoch, prepared.batches.steps, prepared.stream.state(), prepared.dtypes)
+    @property
+    def going(self) -> list[Lane]:
+        return [lane for lane in self.lanes if lane.failure is None]
+
+    @property
+    def position(self) -> Position:
+        return self.going[0].position
 
     @property
     def steps_done(self) -> int:
-        return (self.position.epoch - 1) * self.experiment.batches.steps + self.position.done
+        return self.going[0].steps_done
 
-    def train(self) -> Metrics:
-        if self.is_finished():
-            self.hooks.notice(f"{self.run.path} is finished already, after {self.steps_done} steps")
-            return self.rows[-1]
-        while not self.is_finished():
-            learning_rate = self._train_epoch()
-            self._end_epoch(learning_rate)
-        return self.rows[-1]
+    def train(self) -> None:
+        while self.going and not self.going[0].finished:
+            learning_rates = self._train_epoch()
+            if self.going:
+                self._end_epoch(learning_rates)
 
-    def _train_epoch(self) -> float:
-        """Takes the steps of the epoch that are still to do; returns the last learning rate."""
-        parts, learning_rate = self.experiment.epoch_parts(self.position.epoch)
-        last = self.experiment.epoch_steps(self.position.epoch)
+    def _train_epoch(self) -> list[float]:
+        """Takes the steps of the epoch that are still to do; returns the last learning rate of each run."""
+        epoch = self.position.epoch
+        parts, learning_rates = self.experiment.epoch_parts(epoch)
+        last = self.experiment.epoch_steps(epoch)
         for part in parts:
-            if self.position.done < min(part.stop, last):
+            if self.going and self.position.done < min(part.stop, last):
                 self._train_part(part, min(part.stop, last))
-        return learning_rate
+        return learning_rates
 
     def _train_part(self, part: EpochPart, stop: int) -> None:
-        position, rows = self.position, slice(part.first, part.stop)
-        record = Record(jnp.asarray(position.loss[rows]), jnp.asarray(position.correct[rows]))
-        if position.epoch == self.first_epoch:
+        rows = slice(part.first, part.stop)
+        record = self.experiment.stack([lane.record(rows) for lane in self.lanes])
+        if self.position.epoch == self.first_epoch:
             self.experiment.warm_up(self.state, record, part)
-        while position.done < stop:
+        while self.going and self.position.done < stop:
+            done = self.position.done
             target = min(stop, self._next_pause())
             began = time.perf_counter()
             self.state, record = self.experiment.advance(
-                self.state, record, part, position.done - part.first, target - part.first
+                self.state, record, part, done - part.first, target - part.first
             )
             jax.block_until_ready((self.state, record))
-            position.seconds += time.perf_counter() - began
-            position.loss[rows], position.correct[rows] = record
-            position.require_finite(target)
-            position.done = target
-            self._pause()
+            seconds = time.perf_counter() - began
+            for lane, measured in zip(self.lanes, self.experiment.unstack(record), strict=True):
+                lane.advance(measured, rows, target, seconds)
+            if self.going:
+                self._pause()
 
     def _next_pause(self) -> int:
         """The step of the epoch at which to report, save or look for an interruption next."""
@@ -169,90 +214,38 @@ class _Loop:
         position, recipe, batches = self.position, self.experiment.recipe, self.experiment.batches
         running_loss = None
         if recipe.log_every and position.done % recipe.log_every == 0:
-            latest = position.loss[position.done - recipe.log_every : position.done]
-            running_loss = float(np.mean(latest, dtype=np.float64))
+            running_loss = float(np.mean([lane.running_loss(recipe.log_every) for lane in self.going]))
         self.hooks.progress(
             epoch=position.epoch,
             step=position.done,
             steps_per_epoch=batches.steps,
             running_loss=running_loss,
-            accuracy=position.accuracy(batches),
+            accuracy=float(np.mean([lane.position.accuracy(batches) for lane in self.going])),
         )
         if self.checkpoint_every and self.steps_done % self.checkpoint_every == 0:
             self._save()
         if self.steps_done < self.experiment.total and self.hooks.should_stop():
             self._save()
-            raise Interrupted(self.run.path, step=self.steps_done)
+            raise Interrupted(self.going[0].run.path, step=self.steps_done)
 
-    def _end_epoch(self, learning_rate: float) -> None:
-        """Evaluates, writes the row of metrics, and saves a checkpoint unless there is a very recent one."""
-        row = self._row(learning_rate)
-        self.rows.append(row)
-        self.run.append_metrics(row)
-        finished = self.steps_done >= self.experiment.total
-        if self.position.done == self.experiment.batches.steps:
-            self.experiment.schedule.end_epoch(row)
-            self.position = self._start_of(self.position.epoch + 1)
-        if finished or time.monotonic() - self.saved_at >= _CHECKPOINT_SECONDS:
+    def _end_epoch(self, learning_rates: list[float]) -> None:
+        """Evaluates, writes the rows of metrics, and saves a checkpoint unless there is a very recent one."""
+        tested = self.experiment.evaluate(self.state, self.experiment.test)
+        for lane, of_lane, learning_rate in zip(self.lanes, tested, learning_rates, strict=True):
+            if lane.failure is None:
+                lane.end_epoch(of_lane, learning_rate)
+        if not self.going:
+            return
+        share = _CHECKPOINT_SECONDS * len(self.lanes)
+        if self.going[0].finished or time.monotonic() - self.saved_at >= share:
             self._save()
-        self.hooks.epoch(row)
-
-    def _row(self, learning_rate: float) -> Metrics:
-        position, prepared = self.position, self.experiment
-        tested = prepared.evaluate(self.state, prepared.test)
-        if not math.isfinite(tested.loss):  # the last update spoiled the weights
-            raise NonFiniteLossError(epoch=position.epoch, step=position.done, loss=tested.loss)
-        return {
-            "epoch": position.epoch,
-            "step": self.steps_done,
-            **position.measured(prepared.batches, summed=prepared.recipe.loss.summed),
-            "test_loss": tested.loss,
-            "test_accuracy": tested.accuracy,
-            "test_class_accuracy": tested.class_accuracy,
-            "learning_rate": learning_rate,
-        }
+        self.hooks.epoch([lane.rows[-1] for lane in self.going])
 
     def _save(self) -> None:
-        finite = all(bool(jnp.isfinite(leaf).all()) for leaf in jax.tree.leaves(self.state.params))
-        if finite and self.steps_done not in self.checkpoints.steps:  # if not finite, the next loss will say so
-            position = self.position.record() | {"schedule": self.experiment.schedule.state()}
-            self.checkpoints.save(self.steps_done, _arrays(self.state, self.position), position)
+        for lane, state in zip(self.lanes, self.experiment.unstack(self.state), strict=True):
+            if lane.failure is None:
+                lane.save(state)
         self.saved_at = time.monotonic()
-
-    def restore(self) -> None:
-        """Goes to the newest checkpoint that can be read; stays at the start if there is none."""
-        saved = self.checkpoints.newest(_arrays(self.state, self.position), self.hooks.notice)
-        rows = self.run.read_metrics()
-        if saved is not None:
-            step, arrays, position = saved
-            self.checkpoints.discard_after(step)
-            self.state = TrainState(*jax.tree.map(jnp.asarray, arrays["state"]))
-            self.experiment.stream.restore(position["stream"])
-            self.experiment.schedule.restore(position["schedule"])
-            self.position = Position.from_record(position, arrays["loss"], arrays["correct"])
-        total = self.experiment.total
-        if self.steps_done > total:
-            raise UserError(f"{self.run.path} has trained {self.steps_done} steps already, which is more than {total}")
-        self.first_epoch = self.position.epoch
-        self.rows = [row for row in rows if row["step"] <= self.steps_done]
-        if not self.is_finished():
-            self.rows = [row for row in self.rows if row["epoch"] < self.position.epoch]
-            if self.position.done == 0 and self.steps_done == total:
-                raise UserError(
-                    f"{self.run.metrics_file} has lost its last row; `jaxnn evaluate {self.run.path}` works"
-                )
-        self.run.write_recipe(self.experiment.recipe, "jax")
-        self.run.write_metrics(self.rows)
-
-    def is_finished(self) -> bool:
-        """Whether all steps are taken and evaluated."""
-        done = self.steps_done >= self.experiment.total
-        return done and bool(self.rows) and self.rows[-1]["step"] == self.steps_done
-
-
-def _arrays(state: TrainState, position: Position) -> dict[str, Any]:
-    """What a checkpoint holds as arrays."""
-    return {"state": tuple(state), "loss": position.loss, "correct": position.correct}
 
 
 def _next_multiple(n: int, k: int) -> int:

@@ -2,10 +2,11 @@
 
 import itertools
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Protocol, runtime_checkable
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Int
 
@@ -17,7 +18,7 @@ from jaxnn.recipe import Input
 
 @runtime_checkable
 class Placed(Protocol):
-    """A split as the experiment needs it; ``labels`` are on the host."""
+    """A split as the experiment needs it; ``labels`` are on the host (of each run, if each has its own data)."""
 
     labels: np.ndarray
     resident: bool
@@ -32,13 +33,20 @@ class Placed(Protocol):
 
 
 class Resident:
-    """The whole split on the device: images as uint8, gathered and scaled inside the compiled step."""
+    """The whole split on the device: images as uint8, gathered and scaled inside the compiled step.
+
+    Several splits, one for each run, are stacked.
+    """
 
     resident = True
 
-    def __init__(self, split: data.Split, spec: Input, dtypes: Dtypes) -> None:
-        self.labels = split.labels
-        self.split = step.device_split(split.inputs, split.labels, spec, dtypes)
+    def __init__(self, splits: Sequence[data.Split], spec: Input, dtypes: Dtypes) -> None:
+        placed = [step.device_split(split.inputs, split.labels, spec, dtypes) for split in splits]
+        if len(splits) == 1:
+            self.labels, self.split = splits[0].labels, placed[0]
+        else:
+            self.labels = np.stack([split.labels for split in splits])
+            self.split = jax.tree.map(lambda *leaves: jnp.stack(leaves), *placed)
 
     def positions(self, examples: Int[np.ndarray, "steps batch"]) -> Int[np.ndarray, "steps batch"]:
         return examples
@@ -64,11 +72,17 @@ class Streamed:
             yield step.device_split(inputs, labels, self._spec, self._dtypes)
 
 
-def place(split: data.Split, spec: Input, dtypes: Dtypes, *, memory_limit: int | None) -> Placed:
-    """``split`` on the device if it takes at most ``memory_limit`` bytes (None: half of what there is)."""
+def place(splits: Sequence[data.Split], spec: Input, dtypes: Dtypes, *, memory_limit: int | None) -> Placed:
+    """A split, or one for each run, on the device if it fits there; only one split can be streamed."""
+    if len(splits) > 1 or fits(splits, memory_limit):
+        return Resident(splits, spec, dtypes)
+    return Streamed(splits[0], spec, dtypes)
+
+
+def fits(splits: Sequence[data.Split], memory_limit: int | None) -> bool:
+    """Whether ``splits`` take at most ``memory_limit`` bytes (None: half of what the device has)."""
     limit = _half_of_memory() if memory_limit is None else memory_limit
-    kind = Resident if split.inputs.nbytes <= limit else Streamed
-    return kind(split, spec, dtypes)
+    return sum(split.inputs.nbytes for split in splits) <= limit
 
 
 def _half_of_memory() -> int:

@@ -76,7 +76,7 @@ def build(schedule: recipe.Schedule, *, optimizer: recipe.Optimizer, epochs: int
         case "one_cycle":
             max_lr = optimizer.learning_rate if schedule.max_lr is None else schedule.max_lr
             at_step = _one_cycle_lr(schedule, max_lr, total_steps)
-            return Schedule(_with_cycled_momentum(schedule, optimizer), at_step=at_step)
+            return Schedule(starting_optimizer(schedule, optimizer), at_step=at_step)
 
 
 def _step_lr(schedule: recipe.Schedule) -> EndEpoch:
@@ -169,9 +169,9 @@ def _one_cycle_lr(schedule: recipe.Schedule, max_lr: float, total_steps: int) ->
     return at_step
 
 
-def _with_cycled_momentum(schedule: recipe.Schedule, optimizer: recipe.Optimizer) -> recipe.Optimizer:
-    """The optimizer with the momentum that the cycle starts from: SGD gets one even if it had none, as in torch."""
-    if not schedule.cycle_momentum:
+def starting_optimizer(schedule: recipe.Schedule, optimizer: recipe.Optimizer) -> recipe.Optimizer:
+    """The optimizer with the momentum that a cycle starts from: SGD gets one even if it had none, as in torch."""
+    if schedule.name != "one_cycle" or not schedule.cycle_momentum:
         return optimizer
     if optimizer.name == "adagrad":
         raise UserError("schedule.cycle_momentum needs a momentum, which adagrad has not; set it to false")

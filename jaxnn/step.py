@@ -9,7 +9,7 @@ in one compiled loop (``Program.train_steps``).
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -23,6 +23,10 @@ from jaxnn.precision import Dtypes
 from jaxnn.recipe import Clip, Input, Recipe
 
 Pytree = Any
+
+
+Runs = Literal["one", "sharing data", "with own data"]
+"""What a program trains: one run, or several together, on one data set or each on its own."""
 
 
 class DropoutSite(NamedTuple):
@@ -71,7 +75,10 @@ class Segment(NamedTuple):
 
 @dataclass(frozen=True)
 class Program:
-    """The compiled functions of a recipe on one model.
+    """The compiled functions of a recipe on one model, or on those of several runs together.
+
+    Of several runs every argument but ``i``, ``start``, ``stop``, ``examples`` and shared data has an axis of runs
+    in front, and so has every result.
 
     ``train_step(state, record, split, segment, i)`` -> (state, record): step i of the segment.
     ``train_steps(state, record, split, segment, start, stop)``: steps start..stop-1 in one call; the
@@ -113,6 +120,7 @@ def build(
     input_shape: tuple[int, ...],
     classes: int,
     dtypes: Dtypes,
+    runs: Runs = "one",
 ) -> Program:
     """The functions of ``recipe`` on ``model``; each is compiled when first called, once for each batch size."""
     loss = losses.build(recipe.loss, classes=classes)
@@ -163,11 +171,18 @@ def build(
     def evaluate_all(params: Pytree, buffers: Pytree, split: Split, examples: Array) -> tuple[Array, Array, Array]:
         return jax.lax.map(partial(evaluate, params, buffers, split), examples)
 
+    def compiled(function: Callable[..., Any], axes: str, donated: tuple[int, ...] = ()) -> Callable[..., Any]:
+        """``axes``: of each argument, r: its own for each run, d: data, -: the same for all."""
+        if runs != "one":
+            axis = {"r": 0, "d": None if runs == "sharing data" else 0, "-": None}
+            function = jax.vmap(function, in_axes=tuple(axis[letter] for letter in axes))
+        return jax.jit(function, donate_argnums=donated)
+
     return Program(
-        train_step=jax.jit(one_step, donate_argnums=(0, 1)),
-        train_steps=jax.jit(many_steps, donate_argnums=(0, 1)),
-        eval_step=jax.jit(evaluate),
-        eval_steps=jax.jit(evaluate_all),
+        train_step=compiled(one_step, "rrdr-", donated=(0, 1)),
+        train_steps=compiled(many_steps, "rrdr--", donated=(0, 1)),
+        eval_step=compiled(evaluate, "rrd-"),
+        eval_steps=compiled(evaluate_all, "rrd-"),
         dropout=_dropout_sites(model, train_graph, input_shape),
     )
 

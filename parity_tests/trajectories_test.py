@@ -13,7 +13,7 @@ import torch
 
 import torchref.loop
 import torchref.precision
-from jaxnn import data, experiment, loop, precision, recipes
+from jaxnn import data, experiment, lane, loop, precision, recipes
 from jaxnn.checkpoint import Checkpoints
 from jaxnn.recipe import Recipe
 from jaxnn.run_dir import RunDir
@@ -80,7 +80,7 @@ class Run(NamedTuple):
 
 def run_jax(recipe: Recipe, dataset: data.Dataset, path: Path) -> Run:
     losses, rows = [], []
-    hooks = loop.Hooks(progress=lambda **p: losses.append(p["running_loss"]), epoch=rows.append)
+    hooks = loop.Hooks(progress=lambda **p: losses.append(p["running_loss"]), epoch=rows.extend)
     run = RunDir(path / "jax")
     loop.train(recipe, dataset, run, hooks=hooks)
     return Run(losses, rows, jax_weights(recipe, dataset, run))
@@ -90,7 +90,7 @@ def jax_weights(recipe: Recipe, dataset: data.Dataset, run: RunDir) -> dict[str,
     """The newest checkpoint under PyTorch's names."""
     with precision.activate(recipe.precision) as dtypes, Checkpoints(run.checkpoints) as checkpoints:
         prepared, state = experiment.build(recipe, dataset, dtypes)
-        like = loop._arrays(state, loop.Position.at_epoch(1, prepared.batches.steps, {}, dtypes))
+        like = lane.arrays(state, loop.Position.at_epoch(1, prepared.batches.steps, {}, dtypes))
         state = TrainState(*checkpoints.restore(checkpoints.steps[-1], like)[0]["state"])
     return _torch_names(state.params) | _torch_names(state.buffers)
 

@@ -6,15 +6,19 @@ import json
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-from jaxnn import compilation_cache, threads
+from jaxnn import compilation_cache, threads, together
 from jaxnn.cli.console import TrainingDisplay
 from jaxnn.data import Dataset
-from jaxnn.errors import Ended, Interrupted, UserError
+from jaxnn.errors import Ended, Interrupted, NonFiniteLossError, UserError
 from jaxnn.recipe import Recipe
 from jaxnn.run_dir import Framework, RunDir
+from jaxnn.together import Job
+
+Outcome = dict[str, Any] | NonFiniteLossError | Ended
+"""The last row of metrics of a run, or why it stopped alone."""
 
 
 def require(framework: Framework, recipe: Recipe) -> None:
@@ -27,23 +31,25 @@ def require(framework: Framework, recipe: Recipe) -> None:
 
 def train(
     framework: Framework,
-    recipe: Recipe,
-    dataset: Dataset,
-    run: RunDir,
+    jobs: Sequence[Job],
     display: TrainingDisplay,
     *,
     resume: bool,
     checkpoint_every: int | None,
     memory_limit: int | None,
-) -> dict[str, Any]:
-    """Trains and returns the last row of metrics."""
+) -> list[Outcome]:
+    """Trains ``jobs`` together (in PyTorch one job) and returns the last row of metrics of each, or why it stopped."""
     if framework == "torch":
+        [job] = jobs
         options = ["--resume"] * resume
         if checkpoint_every is not None:
             options += ["--checkpoint-every", str(checkpoint_every)]
-        return _torch_process(["train", "--out", str(run.path), *options], recipe.to_json(), display)
-    threads.choose(recipe, dataset)
-    compilation_cache.choose()
+        try:
+            return [_torch_process(["train", "--out", str(job.run.path), *options], job.recipe.to_json(), display)]
+        except Ended as failed:
+            if failed.code != 1:
+                raise
+            return [failed]
     from jaxnn import loop
 
     with _stop_signals() as received:
@@ -54,17 +60,30 @@ def train(
             should_stop=lambda: bool(received) or display.closed,
         )
         try:
-            return loop.train(
-                recipe,
-                dataset,
-                run,
+            outcomes = loop.train_together(
+                jobs,
                 resume=resume,
                 checkpoint_every=checkpoint_every,
                 memory_limit=memory_limit,
                 hooks=hooks,
             )
         except Interrupted as stop:
-            raise Ended(stop, 128 + (received[0] if received else signal.SIGPIPE)) from None
+            raise Ended(stop, 128 + (received[0] if received else signal.SIGPIPE)) from stop
+    return list(outcomes)
+
+
+def groups(framework: Framework, jobs: Sequence[Job], memory_limit: int | None) -> list[list[Job]]:
+    """What ``train`` can take at once, and is faster so than one after another. Chooses JAX's threads."""
+    if framework == "torch":
+        return [[job] for job in jobs]
+    threads.choose(jobs[0].recipe, jobs[0].dataset)
+    from jaxnn import experiment
+
+    return [
+        part
+        for group in together.groups(jobs)
+        for part in ([group] if experiment.pays_together(group, memory_limit) else [[job] for job in group])
+    ]
 
 
 def evaluate(
@@ -146,7 +165,7 @@ def _torch_process(arguments: list[str], stdin: str, display: TrainingDisplay | 
                 case "progress" if display:
                     display.progress(**event)
                 case "epoch" if display:
-                    display.epoch(event)
+                    display.epoch([event])
             if display and display.closed and not received:
                 pass_on(signal.SIGTERM, None)
         child.wait()

@@ -1,5 +1,6 @@
 """What training looks like: a progress bar on a terminal, plain lines elsewhere."""
 
+import statistics
 import sys
 from types import TracebackType
 from typing import Any
@@ -74,10 +75,17 @@ class TrainingDisplay:
         if running_loss is not None:
             self.line(f"[{epoch}, {step:>5}/{steps_per_epoch}] loss {running_loss:.4f}  accuracy so far {accuracy:.4f}")
 
-    def epoch(self, row: dict[str, Any]) -> None:
+    def epoch(self, rows: list[dict[str, Any]]) -> None:
+        """A row of metrics, or the rows of several runs: their means and standard deviations."""
+
+        def of(name: str) -> str:
+            values = [row[name] for row in rows]
+            spread = f" +- {statistics.stdev(values):.4f}" if len(values) > 1 else ""
+            return f"{statistics.fmean(values):.4f}{spread}"
+
         self.line(
-            f"epoch {row['epoch']}/{self._epochs}  "
-            f"train loss {row['train_loss']:.4f} accuracy {row['train_accuracy']:.4f}  "
-            f"test loss {row['test_loss']:.4f} accuracy {row['test_accuracy']:.4f}  "
-            f"{row['examples_per_second']:,.0f} examples/s"
+            f"epoch {rows[0]['epoch']}/{self._epochs}  "
+            f"train loss {of('train_loss')} accuracy {of('train_accuracy')}  "
+            f"test loss {of('test_loss')} accuracy {of('test_accuracy')}  "
+            f"{sum(row['examples_per_second'] for row in rows):,.0f} examples/s"
         )

@@ -11,19 +11,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
-import numpy as np
 import tyro
 
 from jaxnn import data, recipes, run_dir
-from jaxnn.cli import backends
+from jaxnn.cli import backends, many_runs
 from jaxnn.cli.arguments import has, parse, value_of
+from jaxnn.cli.backends import Outcome
 from jaxnn.cli.console import TrainingDisplay
 from jaxnn.cli.sweep import expand
 from jaxnn.data import Dataset
 from jaxnn.data.order import batching, total_steps
-from jaxnn.errors import UserError
+from jaxnn.errors import Ended, Interrupted, UserError
 from jaxnn.recipe import Recipe
 from jaxnn.run_dir import Framework, RunDir
+from jaxnn.together import Job
 
 # What may change when a run is continued: how far it goes and how it is shown, not what it computes.
 _FREE = {"epochs", "steps", "log_every", "data_dir"}
@@ -54,24 +55,23 @@ class Options:
     """Print one JSON object as the last line of standard output, and all else on standard error."""
 
 
-@dataclass(frozen=True)
-class _Job:
-    recipe: Recipe
-    run: RunDir
-    dataset: Dataset
-
-
 def run(argv: list[str]) -> int:
     options = _read(argv)
     backends.require(options.framework, options.recipe)
+    limit = None if options.memory_limit is None else int(options.memory_limit * 2**30)
     with _folder(options) as out:
         jobs = _jobs(options, out, explicit_batch_size=_explicit_batch_size(argv))
-        rows = [_train(job, options) for job in jobs]
+        outcomes: dict[Path, Outcome] = {}
+        for group in backends.groups(options.framework, jobs, limit):
+            outcomes |= zip((job.run.path for job in group), _train(group, options, limit, out), strict=True)
+        results = [outcomes[job.run.path] for job in jobs]
+    if len(jobs) > 1:
+        many_runs.write(out, jobs, results, sweep=options.sweep)
     if options.json:
-        print(json_format.dumps(_summary(jobs, rows, out)))
-    elif len(jobs) > 1:
-        _, mean, deviation = _accuracies(rows)
-        print(f"{len(jobs)} runs in {out}: test accuracy {mean:.4f} +- {deviation:.4f}")
+        print(json_format.dumps(many_runs.summary(out, jobs, results)))
+    elif len(jobs) > 1 and (line := many_runs.line(out, results)):
+        print(line)
+    many_runs.require_all(jobs, results)
     return 0
 
 
@@ -152,7 +152,7 @@ def _with_absolute_paths(recipe: Recipe) -> Recipe:
     return recipe.replace(**changes)
 
 
-def _jobs(options: Options, out: Path, *, explicit_batch_size: bool) -> list[_Job]:
+def _jobs(options: Options, out: Path, *, explicit_batch_size: bool) -> list[Job]:
     """All runs to do, once everything that a user can get wrong has been looked at."""
     jobs = []
     loaded: dict[tuple[object, ...], Dataset] = {}
@@ -168,7 +168,7 @@ def _jobs(options: Options, out: Path, *, explicit_batch_size: bool) -> list[_Jo
         size = len(dataset.train)
         if explicit_batch_size and recipe.batch_size is not None and recipe.batch_size > size:
             raise UserError(f"--batch-size {recipe.batch_size} is larger than the training split of {size} examples")
-        jobs.append(_Job(recipe, run, dataset))
+        jobs.append(Job(recipe, dataset, run))
     return jobs
 
 
@@ -206,34 +206,28 @@ def _flat(groups: dict[str, Any], prefix: str = "") -> dict[str, Any]:
     return flat
 
 
-def _train(job: _Job, options: Options) -> dict[str, Any]:
-    batches = batching(len(job.dataset.train), job.recipe)
-    epochs = math.ceil(total_steps(batches, job.recipe) / batches.steps)
-    title = f"{job.recipe.name} on {job.dataset.name} ({job.dataset.source}): {len(job.dataset.train):,} examples"
+def _train(jobs: list[Job], options: Options, memory_limit: int | None, out: Path) -> list[Outcome]:
+    recipe, dataset, run = jobs[0]
+    batches = batching(len(dataset.train), recipe)
+    epochs = math.ceil(total_steps(batches, recipe) / batches.steps)
+    title = f"{recipe.name} on {dataset.name} ({dataset.source}): {len(dataset.train):,} examples"
+    if len(jobs) > 1:
+        title += f", {len(jobs)} runs together"
     with TrainingDisplay(title, epochs=epochs, quiet_stdout=options.json) as display:
-        row = backends.train(
-            options.framework,
-            job.recipe,
-            job.dataset,
-            job.run,
-            display,
-            resume=options.resume,
-            checkpoint_every=options.checkpoint_every,
-            memory_limit=None if options.memory_limit is None else int(options.memory_limit * 2**30),
-        )
-        display.line(f"test accuracy {row['test_accuracy']:.4f}  run {job.run.path}")
-    return row
-
-
-def _accuracies(rows: list[dict[str, Any]]) -> tuple[list[float], float, float]:
-    values = [row["test_accuracy"] for row in rows]
-    return values, float(np.mean(values)), float(np.std(values, ddof=1)) if len(values) > 1 else 0.0
-
-
-def _summary(jobs: list[_Job], rows: list[dict[str, Any]], out: Path) -> dict[str, Any]:
-    """The last metrics of the run; of several runs their mean and standard deviation, and each one's."""
-    results = [{"run": str(job.run.path), "seed": job.recipe.seed} | row for job, row in zip(jobs, rows, strict=True)]
-    if len(results) == 1:
-        return results[0]
-    _, mean, deviation = _accuracies(rows)
-    return {"run": str(out), "test_accuracy": mean, "test_accuracy_std": deviation, "runs": results}
+        try:
+            outcomes = backends.train(
+                options.framework,
+                jobs,
+                display,
+                resume=options.resume,
+                checkpoint_every=options.checkpoint_every,
+                memory_limit=memory_limit,
+            )
+        except Ended as stop:
+            if run.path != out and isinstance(stop.__cause__, Interrupted):
+                raise Ended(many_runs.interrupted(out, stop.__cause__), stop.code) from None
+            raise
+        for job, outcome in zip(jobs, outcomes, strict=True):
+            if isinstance(outcome, dict):
+                display.line(f"test accuracy {outcome['test_accuracy']:.4f}  run {job.run.path}")
+    return outcomes

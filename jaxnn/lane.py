@@ -1,0 +1,147 @@
+"""One run as the loop sees it: its position, its rows of metrics, its run directory and its checkpoints."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxnn import step
+from jaxnn.checkpoint import Checkpoints
+from jaxnn.errors import NonFiniteLossError, UserError
+from jaxnn.evaluation import Evaluation
+from jaxnn.experiment import Member
+from jaxnn.position import Position
+from jaxnn.precision import Dtypes
+from jaxnn.run_dir import RunDir
+from jaxnn.step import Record, TrainState
+
+Metrics = dict[str, Any]
+
+
+@dataclass
+class Lane:
+    """``state`` is where the loop starts from; it consumes it. ``failure``: why the run has stopped alone."""
+
+    member: Member
+    run: RunDir
+    checkpoints: Checkpoints
+    dtypes: Dtypes
+    state: TrainState = field(init=False)
+    position: Position = field(init=False)
+    rows: list[Metrics] = field(default_factory=list)
+    failure: NonFiniteLossError | None = None
+
+    def __post_init__(self) -> None:
+        self.state = step.initial_state(self.member.model, self.member.rule)
+        self._start(1)
+
+    def _start(self, epoch: int) -> None:
+        steps, stream = self.member.batches.steps, self.member.stream.state()
+        self.position = Position.at_epoch(epoch, steps, stream, self.dtypes)
+
+    @property
+    def steps_done(self) -> int:
+        return (self.position.epoch - 1) * self.member.batches.steps + self.position.done
+
+    @property
+    def finished(self) -> bool:
+        """Whether all steps are taken and evaluated."""
+        done = self.steps_done >= self.member.total
+        return done and bool(self.rows) and self.rows[-1]["step"] == self.steps_done
+
+    def record(self, rows: slice) -> Record:
+        """What the steps ``rows`` of the epoch have measured so far."""
+        return Record(self.position.loss[rows], self.position.correct[rows])
+
+    def advance(self, record: Record, rows: slice, target: int, seconds: float) -> None:
+        """Notes that the steps before ``target`` are taken, in ``seconds``; fails if a loss is not finite."""
+        if self.failure is not None:
+            return
+        self.position.seconds += seconds
+        self.position.loss[rows], self.position.correct[rows] = record
+        try:
+            self.position.require_finite(target)
+        except NonFiniteLossError as error:
+            self.failure = error
+        else:
+            self.position.done = target
+
+    def running_loss(self, steps: int) -> float:
+        """The mean loss of the last ``steps`` steps."""
+        return float(np.mean(self.position.loss[self.position.done - steps : self.position.done], dtype=np.float64))
+
+    def end_epoch(self, tested: Evaluation, learning_rate: float) -> None:
+        """Writes the row of metrics and goes on to the next epoch; fails if the test loss is not finite."""
+        position, batches = self.position, self.member.batches
+        if not np.isfinite(tested.loss):  # the last update spoiled the weights
+            self.failure = NonFiniteLossError(epoch=position.epoch, step=position.done, loss=tested.loss)
+            return
+        row = {
+            "epoch": position.epoch,
+            "step": self.steps_done,
+            **position.measured(batches, summed=self.member.recipe.loss.summed),
+            "test_loss": tested.loss,
+            "test_accuracy": tested.accuracy,
+            "test_class_accuracy": tested.class_accuracy,
+            "learning_rate": learning_rate,
+        }
+        self.rows.append(row)
+        self.run.append_metrics(row)
+        if position.done == batches.steps:
+            self.member.schedule.end_epoch(row)
+            self._start(position.epoch + 1)
+
+    def save(self, state: TrainState) -> None:
+        """Saves a checkpoint, unless there is one of this step or the weights are spoiled (the next loss says so)."""
+        finite = all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(state.params))
+        if finite and self.steps_done not in self.checkpoints.steps:
+            position = self.position.record() | {"schedule": self.member.schedule.state()}
+            self.checkpoints.save(self.steps_done, arrays(state, self.position), position)
+
+    def restore(self, notice: Callable[[str], None]) -> None:
+        """Goes to the newest checkpoint that can be read; stays at the start if there is none."""
+        saved = self.checkpoints.newest(arrays(self.state, self.position), notice)
+        self.rows = self.run.read_metrics()
+        if saved is not None:
+            self._go_to(*saved)
+        if self.steps_done > self.member.total:
+            raise UserError(
+                f"{self.run.path} has trained {self.steps_done} steps already, which is more than {self.member.total}"
+            )
+        self._drop_rows()
+        if not self.finished and self.position.done == 0 and self.steps_done == self.member.total:
+            raise UserError(f"{self.run.metrics_file} has lost its last row; `jaxnn evaluate {self.run.path}` works")
+        self.run.write_recipe(self.member.recipe, "jax")
+        self.run.write_metrics(self.rows)
+
+    def reaches(self, step: int) -> bool:
+        """Whether the run is after ``step`` steps, or has a checkpoint of then, to which it goes back."""
+        if self.steps_done == step:
+            return True
+        if step not in self.checkpoints.steps:
+            return False
+        self._go_to(step, *self.checkpoints.restore(step, arrays(self.state, self.position)))
+        self._drop_rows()
+        self.run.write_metrics(self.rows)
+        return True
+
+    def _go_to(self, step: int, saved: dict[str, Any], position: dict[str, Any]) -> None:
+        self.checkpoints.discard_after(step)
+        self.state = TrainState(*jax.tree.map(jnp.asarray, saved["state"]))
+        self.member.stream.restore(position["stream"])
+        self.member.schedule.restore(position["schedule"])
+        self.position = Position.from_record(position, saved["loss"], saved["correct"])
+
+    def _drop_rows(self) -> None:
+        """Drops the rows of what will be trained again."""
+        self.rows = [row for row in self.rows if row["step"] <= self.steps_done]
+        if not self.finished:
+            self.rows = [row for row in self.rows if row["epoch"] < self.position.epoch]
+
+
+def arrays(state: TrainState, position: Position) -> dict[str, Any]:
+    """What a checkpoint holds as arrays."""
+    return {"state": tuple(state), "loss": position.loss, "correct": position.correct}
