@@ -103,7 +103,8 @@ class Experiment:
 
         def part(start: int, examples: np.ndarray, masks: streams.Masks) -> EpochPart:
             rows = {name: values[start : start + len(examples)] for name, values in table.items()}
-            return EpochPart(start, examples, Segment(self.train.positions(examples), rows, masks))
+            on_host: Any = (self.train.positions(examples), rows, masks)
+            return EpochPart(start, examples, Segment(*on_host))
 
         cut = batches.full_steps * batches.batch_size
         parts = [part(0, order[:cut].reshape(batches.full_steps, batches.batch_size), full_masks)]

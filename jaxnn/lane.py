@@ -54,7 +54,8 @@ class Lane:
 
     def record(self, rows: slice) -> Record:
         """What the steps ``rows`` of the epoch have measured so far."""
-        return Record(self.position.loss[rows], self.position.correct[rows])
+        on_host: Any = (self.position.loss[rows], self.position.correct[rows])
+        return Record(*on_host)
 
     def advance(self, record: Record, rows: slice, target: int, seconds: float) -> None:
         """Notes that the steps before ``target`` are taken, in ``seconds``; fails if a loss is not finite."""
