@@ -131,16 +131,6 @@ def test_places_that_cannot_be_written(tmp_path: Path, capsys: pytest.CaptureFix
     assert "cannot be written" in capsys.readouterr().err
 
 
-def test_seeds_and_sweeps_have_folders_of_their_own(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    argv = [*DIGITS, "--epochs", "1", "--seed", "3", "--seeds", "2", "--sweep", "batch_size=50,100", "--json"]
-    assert main([*argv, "--out", str(tmp_path / "runs")]) == 0
-    summary = json.loads(capsys.readouterr().out)
-    folders = {str(path.parent.relative_to(tmp_path / "runs")) for path in tmp_path.rglob("recipe.json")}
-    assert folders == {f"batch_size={b}/seed-{s}" for b in (50, 100) for s in (3, 4)}
-    accuracies = [one["test_accuracy"] for one in summary["runs"]]
-    assert summary["test_accuracy"] == pytest.approx(sum(accuracies) / 4)
-
-
 def test_a_loss_that_is_not_finite_ends_with_1(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     argv = [*DIGITS, "--optimizer.name", "sgd", "--optimizer.learning-rate", "1e6", "--out", str(tmp_path / "run")]
     assert main(argv) == 1

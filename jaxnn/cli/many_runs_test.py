@@ -1,0 +1,101 @@
+"""``--seeds`` and ``--sweep``: runs in folders of their own, a summary and a picture; stopped, continued, diverging."""
+
+import io
+import json
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+
+from jaxnn.cli import main
+from jaxnn.run_dir import RunDir
+
+DIGITS = ["train", "mnist-mlp", "--dataset", "digits"]
+
+
+def untimed(run: Path) -> list[dict[str, Any]]:
+    timed = {"seconds", "examples_per_second"}
+    return [{name: row[name] for name in row.keys() - timed} for row in RunDir(run).read_metrics()]
+
+
+def picture(out: Path) -> Image.Image:
+    image = Image.open(io.BytesIO((out / "curves.png").read_bytes()))
+    image.load()
+    return image
+
+
+def test_seeds_and_a_sweep_have_folders_of_their_own(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "runs"
+    argv = [*DIGITS, "--epochs", "1", "--seed", "3", "--seeds", "2", "--sweep", "batch_size=6,12"]
+    assert main([*argv, "--json", "--out", str(out)]) == 0
+    shown = capsys.readouterr()
+    assert shown.err.count("2 runs together") == 2  # a group for each batch size
+    summary = json.loads(shown.out)
+    folders = {str(path.parent.relative_to(out)) for path in out.rglob("recipe.json")}
+    assert folders == {f"batch_size={b}/seed-{s}" for b in (6, 12) for s in (3, 4)}
+    accuracies = [one["test_accuracy"] for one in summary["runs"]]
+    assert summary["test_accuracy"] == pytest.approx(sum(accuracies) / 4)
+    assert summary == json.loads((out / "summary.json").read_text())
+    assert picture(out).format == "PNG"
+    for one in summary["runs"]:
+        assert main(["evaluate", one["run"], "--json"]) == 0
+        assert json.loads(capsys.readouterr().out)["test_accuracy"] == one["test_accuracy"]
+        assert RunDir(Path(one["run"])).read_recipe()[0].seed == one["seed"]
+
+
+def test_interrupted_seeds_go_on_to_the_same_end_and_more_can_follow(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    stopped, whole = tmp_path / "stopped", tmp_path / "whole"
+    argv = ["train", "breast-cancer", "--seed", "1"]
+    command = [sys.executable, "-m", "jaxnn", *argv, "--seeds", "3", "--epochs", "5000", "--out", str(stopped)]
+    child = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    deadline = time.monotonic() + 90
+    while not RunDir(stopped / "seed-3").read_metrics() and time.monotonic() < deadline:
+        time.sleep(0.02)
+    child.send_signal(signal.SIGTERM)
+    _, error = child.communicate(timeout=60)
+    assert child.returncode == 143
+    assert f"the same command with --resume --out {stopped}" in error and error.count("\n") == 1
+    done = len(RunDir(stopped / "seed-1").read_metrics()) + 1
+    assert 1 < done < 5000
+    argv += ["--epochs", str(done)]
+    assert main([*argv, "--seeds", "3", "--out", str(whole)]) == 0
+    assert main([*argv, "--seeds", "3", "--resume", "--out", str(stopped)]) == 0
+    for seed in (1, 2, 3):
+        assert untimed(stopped / f"seed-{seed}") == untimed(whole / f"seed-{seed}")
+    capsys.readouterr()
+    assert main([*argv, "--seeds", "4", "--resume", "--out", str(stopped)]) == 0
+    assert capsys.readouterr().out.count("finished already") == 3
+    assert [row["epoch"] for row in untimed(stopped / "seed-4")] == list(range(1, done + 1))
+    longer = ["train", "--resume", "--out", str(stopped / "seed-2"), "--epochs", str(done + 1)]  # alone
+    assert main(longer) == 0
+    assert len(RunDir(stopped / "seed-2").read_metrics()) == done + 1
+
+
+@pytest.mark.parametrize("framework", ["jax", "torch"])
+def test_a_diverging_value_of_a_sweep_stops_alone(
+    framework: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    argv = [*DIGITS, "--framework", framework, "--optimizer.name", "sgd", "--epochs", "2", "--out", str(tmp_path)]
+    assert main([*argv, "--sweep", "optimizer.learning-rate=0.1,1e30,0.2", "--json"]) == 1
+    shown = capsys.readouterr()
+    bad = tmp_path / "optimizer.learning_rate=1e30"
+    assert f"jaxnn: {bad}: the loss became" in shown.err
+    first, failed, last = json.loads(shown.out)["runs"]
+    assert "the loss became" in failed["error"] and RunDir(bad).read_metrics() == []
+    assert (first["epoch"], last["epoch"]) == (2, 2)
+    assert json.loads(shown.out)["test_accuracy"] == pytest.approx((first["test_accuracy"] + last["test_accuracy"]) / 2)
+    assert picture(tmp_path).format == "PNG"
+
+
+def test_every_run_of_a_sweep_may_fail(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    argv = [*DIGITS, "--optimizer.name", "sgd", "--sweep", "optimizer.learning-rate=1e29,1e30", "--out", str(tmp_path)]
+    assert main(argv) == 1
+    assert capsys.readouterr().err.count("the loss became") == 2
+    assert picture(tmp_path).format == "PNG"
