@@ -21,7 +21,7 @@ from jaxnn.step import Record, TrainState
 Metrics = dict[str, Any]
 
 
-@dataclass
+@dataclass(eq=False)
 class Lane:
     """``state`` is where the loop starts from; it consumes it. ``failure``: why the run has stopped alone."""
 
