@@ -71,7 +71,7 @@ def _draw(
         panel.plot([row["epoch"] for row in rows], [row[name] for row in rows], **thin, **look, **marker)
     # A run that stopped early leaves the mean where it stops.
     epochs = sorted({row["epoch"] for rows in runs for row in rows})
-    if several and epochs:
+    if several:
         found = [[row[name] for rows in runs for row in rows if row["epoch"] == epoch] for epoch in epochs]
         mean = np.array([np.mean(column) for column in found])
         spread = np.array([np.std(column, ddof=1) if len(column) > 1 else 0.0 for column in found])

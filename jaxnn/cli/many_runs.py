@@ -58,7 +58,10 @@ def require_all(jobs: Sequence[Job], outcomes: Sequence[Outcome]) -> None:
         return
     if len(jobs) == 1:
         raise stopped[0][1]
-    raise Ended("; ".join(f"{path}: {outcome}" for path, outcome in stopped), 1)
+    paths: dict[str, list[str]] = {}
+    for path, outcome in stopped:
+        paths.setdefault(str(outcome), []).append(str(path))
+    raise Ended("; ".join(f"{', '.join(where)}: {why}" for why, where in paths.items()), 1)
 
 
 def _mean(outcomes: Sequence[Outcome]) -> tuple[float, float] | None:
