@@ -77,6 +77,7 @@ def groups(framework: Framework, jobs: Sequence[Job], memory_limit: int | None) 
     if framework == "torch":
         return [[job] for job in jobs]
     threads.choose(jobs[0].recipe, jobs[0].dataset)
+    compilation_cache.choose()
     from jaxnn import experiment
 
     return [
