@@ -9,9 +9,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from jaxtyping import Int
 
-from jaxnn import evaluation, models, optim, precision, schedules, step, streams, threads
+from jaxnn import data, evaluation, models, optim, schedules, step, streams
 from jaxnn.data import Dataset
 from jaxnn.data.order import Batching, batching, total_steps
 from jaxnn.nn import Conv2d
@@ -20,7 +21,7 @@ from jaxnn.placement import Placed, fits, place
 from jaxnn.precision import Dtypes
 from jaxnn.recipe import Recipe
 from jaxnn.step import Program, Pytree, Record, Segment, TrainState
-from jaxnn.together import Job
+from jaxnn.together import Job, keeps_a_cpu_busy
 
 
 class EpochPart(NamedTuple):
@@ -57,8 +58,8 @@ class Experiment:
     """One run, or several together: what stays the same from the first step to the last.
 
     ``recipe`` is the first run's; what is read from it is the same in all. Of several runs, states and records have
-    an axis of runs in front (``stack``). ``in_one_call``: whether many steps, or evaluations, of resident data are
-    one compiled call.
+    an axis of runs in front (``stack``), over several devices if there is a ``sharding``. ``in_one_call``: whether
+    many steps, or evaluations, of resident data are one compiled call.
     """
 
     recipe: Recipe
@@ -69,6 +70,7 @@ class Experiment:
     members: tuple[Member, ...]
     rule: optim.Rule
     program: Program
+    sharding: NamedSharding | None
     train: Placed
     test: Placed
     in_one_call: bool
@@ -116,7 +118,8 @@ class Experiment:
         """The trees of arrays of all runs as one, on the device; that of a single run as it is."""
         if len(trees) == 1:
             return jax.tree.map(jnp.asarray, trees[0])
-        return jax.tree.map(_stacked, *trees)
+        stacked = jax.tree.map(_stacked, *trees)
+        return stacked if self.sharding is None else jax.device_put(stacked, self.sharding)
 
     def unstack(self, tree: Pytree) -> list[Pytree]:
         """The tree of each run, on the host."""
@@ -183,6 +186,13 @@ def join(members: Sequence[Member], dtypes: Dtypes, *, memory_limit: int | None 
     shared = all(other.dataset is dataset for other in members)
     datasets = [dataset] if shared else [other.dataset for other in members]
     classes = len(dataset.classes)
+    mesh = _mesh(len(members))
+    sharding = None if mesh is None else NamedSharding(mesh, PartitionSpec("runs"))
+    of_data = NamedSharding(mesh, PartitionSpec()) if mesh is not None and shared else sharding
+
+    def placed(splits: list[data.Split]) -> Placed:
+        return place(splits, recipe.input, dtypes, memory_limit=memory_limit, sharding=of_data)
+
     program = step.build(
         first.model,
         recipe,
@@ -191,6 +201,7 @@ def join(members: Sequence[Member], dtypes: Dtypes, *, memory_limit: int | None 
         classes=classes,
         dtypes=dtypes,
         runs="one" if len(members) == 1 else "sharing data" if shared else "with own data",
+        mesh=mesh,
     )
     return Experiment(
         recipe=recipe,
@@ -201,8 +212,9 @@ def join(members: Sequence[Member], dtypes: Dtypes, *, memory_limit: int | None 
         members=tuple(members),
         rule=first.rule,
         program=program,
-        train=place([each.train for each in datasets], recipe.input, dtypes, memory_limit=memory_limit),
-        test=place([each.test for each in datasets], recipe.input, dtypes, memory_limit=memory_limit),
+        sharding=sharding,
+        train=placed([each.train for each in datasets]),
+        test=placed([each.test for each in datasets]),
         in_one_call=_prefers_one_call(first),
     )
 
@@ -221,21 +233,17 @@ def empty_record(steps: int, dtypes: Dtypes) -> Record:
 
 
 def pays_together(jobs: Sequence[Job], memory_limit: int | None = None) -> bool:
-    """Whether ``jobs``, which can share a program, are faster in one than one after another.
-
-    Their data must be resident. On a CPU a step must be small and without convolutions: larger ones keep it busy
-    alone, and several at once no longer fit its caches (16 runs of tabular-minibatch: 0.7 times as fast together,
-    cifar-cnn: 0.4).
-    """
-    recipe, dataset, _ = jobs[0]
+    """Whether ``jobs``, which can share a program, are faster in one than in turn: never if their data are streamed."""
     datasets = list({id(job.dataset): job.dataset for job in jobs}.values())
-    if not all(fits([getattr(each, split) for each in datasets], memory_limit) for split in ("train", "test")):
-        return False
-    if jax.default_backend() != "cpu":
-        return True
-    with precision.activate(recipe.precision) as dtypes:
-        convolves = bool(_convolutions(member(recipe, dataset, dtypes).model))
-    return threads.one_suffices(recipe, dataset) and not convolves
+    resident = all(fits([getattr(each, split) for each in datasets], memory_limit) for split in ("train", "test"))
+    return resident and not (jax.default_backend() == "cpu" and keeps_a_cpu_busy(jobs[0]))
+
+
+def _mesh(runs: int) -> Mesh | None:
+    """As many of the local devices as divide ``runs``; None if that is one."""
+    devices = jax.local_devices()
+    count = math.gcd(runs, len(devices))
+    return Mesh(np.array(devices[:count]), ("runs",)) if count > 1 else None
 
 
 def _convolutions(model: nnx.Module) -> list[Conv2d]:

@@ -22,6 +22,7 @@ from jaxnn.run_dir import RunDir
 from jaxnn.step import TrainState
 from jaxnn.together import Job
 
+_PAUSE_SECONDS = 0.1  # between looks at what the steps measured: each costs as much as many small steps
 _CHECKPOINT_SECONDS = 1.0  # epochs shorter than this, for each run, share a checkpoint
 
 
@@ -149,6 +150,7 @@ class _Loop:
     checkpoint_every: int | None
     state: TrainState = field(init=False)
     first_epoch: int = field(init=False)  # of this process
+    seconds_a_step: float = math.inf
     saved_at: float = -math.inf
 
     def __post_init__(self) -> None:
@@ -197,6 +199,7 @@ class _Loop:
             )
             jax.block_until_ready((self.state, record))
             seconds = time.perf_counter() - began
+            self.seconds_a_step = seconds / (target - done)
             for lane, measured in zip(self.lanes, self.experiment.unstack(record), strict=True):
                 lane.advance(measured, rows, target, seconds)
             if self.going:
@@ -205,7 +208,8 @@ class _Loop:
     def _next_pause(self) -> int:
         """The step of the epoch at which to report, save or look for an interruption next."""
         done, log_every = self.position.done, self.experiment.recipe.log_every
-        pauses = [_next_multiple(done, log_every or max(self.experiment.batches.steps // 20, 1))]
+        often_enough = max(self.experiment.batches.steps // 20, int(_PAUSE_SECONDS / self.seconds_a_step), 1)
+        pauses = [_next_multiple(done, log_every or often_enough)]
         if self.checkpoint_every:
             pauses.append(done + _next_multiple(self.steps_done, self.checkpoint_every) - self.steps_done)
         return min(pauses)

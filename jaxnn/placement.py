@@ -8,6 +8,7 @@ from typing import Protocol, runtime_checkable
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.sharding import Sharding
 from jaxtyping import Int
 
 from jaxnn import data, step
@@ -35,18 +36,22 @@ class Placed(Protocol):
 class Resident:
     """The whole split on the device: images as uint8, gathered and scaled inside the compiled step.
 
-    Several splits, one for each run, are stacked.
+    Several splits, one for each run, are stacked. ``sharding``: over the devices that train several runs.
     """
 
     resident = True
 
-    def __init__(self, splits: Sequence[data.Split], spec: Input, dtypes: Dtypes) -> None:
+    def __init__(
+        self, splits: Sequence[data.Split], spec: Input, dtypes: Dtypes, sharding: Sharding | None = None
+    ) -> None:
         placed = [step.device_split(split.inputs, split.labels, spec, dtypes) for split in splits]
         if len(splits) == 1:
             self.labels, self.split = splits[0].labels, placed[0]
         else:
             self.labels = np.stack([split.labels for split in splits])
             self.split = jax.tree.map(lambda *leaves: jnp.stack(leaves), *placed)
+        if sharding is not None:
+            self.split = jax.device_put(self.split, sharding)
 
     def positions(self, examples: Int[np.ndarray, "steps batch"]) -> Int[np.ndarray, "steps batch"]:
         return examples
@@ -72,10 +77,17 @@ class Streamed:
             yield step.device_split(inputs, labels, self._spec, self._dtypes)
 
 
-def place(splits: Sequence[data.Split], spec: Input, dtypes: Dtypes, *, memory_limit: int | None) -> Placed:
+def place(
+    splits: Sequence[data.Split],
+    spec: Input,
+    dtypes: Dtypes,
+    *,
+    memory_limit: int | None,
+    sharding: Sharding | None = None,
+) -> Placed:
     """A split, or one for each run, on the device if it fits there; only one split can be streamed."""
     if len(splits) > 1 or fits(splits, memory_limit):
-        return Resident(splits, spec, dtypes)
+        return Resident(splits, spec, dtypes, sharding)
     return Streamed(splits[0], spec, dtypes)
 
 

@@ -15,6 +15,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx, traverse_util
+from jax.sharding import Mesh, PartitionSpec
 from jaxtyping import Array, Bool, Float, Int
 
 from jaxnn import losses, optim
@@ -121,8 +122,12 @@ def build(
     classes: int,
     dtypes: Dtypes,
     runs: Runs = "one",
+    mesh: Mesh | None = None,
 ) -> Program:
-    """The functions of ``recipe`` on ``model``; each is compiled when first called, once for each batch size."""
+    """The functions of ``recipe`` on ``model``; each is compiled when first called, once for each batch size.
+
+    ``mesh``: devices along "runs", each of which trains its share of several runs.
+    """
     loss = losses.build(recipe.loss, classes=classes)
     train_graph, eval_graph = _graphs(model)
     _, _, masks, _ = nnx.split(model, nnx.Param, DropoutMask, ...)
@@ -174,8 +179,12 @@ def build(
     def compiled(function: Callable[..., Any], axes: str, donated: tuple[int, ...] = ()) -> Callable[..., Any]:
         """``axes``: of each argument, r: its own for each run, d: data, -: the same for all."""
         if runs != "one":
-            axis = {"r": 0, "d": None if runs == "sharing data" else 0, "-": None}
-            function = jax.vmap(function, in_axes=tuple(axis[letter] for letter in axes))
+            own = [letter == "r" or (letter == "d" and runs == "with own data") for letter in axes]
+            function = jax.vmap(function, in_axes=tuple(0 if each else None for each in own))
+            if mesh is not None:
+                split, copied = PartitionSpec("runs"), PartitionSpec()
+                specs = tuple(split if each else copied for each in own)
+                function = jax.shard_map(function, mesh=mesh, in_specs=specs, out_specs=split, check_vma=False)
         return jax.jit(function, donate_argnums=donated)
 
     return Program(

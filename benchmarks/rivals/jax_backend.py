@@ -1,20 +1,27 @@
 """jaxnn's own training loop: compiled epochs or per-step calls, as `jaxnn train` chooses; and its evaluation."""
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from jaxnn import experiment, precision
 from jaxnn.data import Dataset
+from jaxnn.experiment import EpochPart
 from jaxnn.recipe import Recipe
 
 from .layout import to_torch
 from .prepared import Prepared
 
+_STEPS = 1000  # at least so many are prepared: an epoch of a single step would time the call, not the step
+
 
 def prepare(recipe: Recipe, dataset: Dataset) -> Prepared:
-    """Trains over the full batches of the first epoch, again and again."""
+    """Trains over the full batches of the first epoch, again and again; a compiled call may go on into the next."""
     ready, state = experiment.build(recipe, dataset, precision.DTYPES[recipe.precision])
-    part = ready.epoch_parts(1)[0][0]
+    epoch = ready.epoch_parts(1)[0][0]
+    passes = -(-_STEPS // len(epoch.examples))
+    examples, segment = jax.tree.map(lambda rows: jnp.concatenate([rows] * passes), (epoch.examples, epoch.segment))
+    part = EpochPart(0, np.asarray(examples), segment)
     count = len(part.examples)
     record = experiment.empty_record(count, ready.dtypes)
     done = 0
@@ -38,6 +45,6 @@ def prepare_evaluation(recipe: Recipe, dataset: Dataset) -> Prepared:
     ready, state = experiment.build(recipe, dataset, precision.DTYPES[recipe.precision])
 
     def run(passes: int) -> np.ndarray:
-        return np.array([ready.evaluate(state, ready.test).loss for _ in range(passes)])
+        return np.array([ready.evaluate(state, ready.test)[0].loss for _ in range(passes)])
 
-    return Prepared(run, lambda: {"confusion": np.asarray(ready.evaluate(state, ready.test).confusion, np.float64)})
+    return Prepared(run, lambda: {"confusion": np.asarray(ready.evaluate(state, ready.test)[0].confusion, np.float64)})

@@ -76,13 +76,15 @@ def groups(framework: Framework, jobs: Sequence[Job], memory_limit: int | None) 
     """What ``train`` can take at once, and is faster so than one after another. Chooses JAX's threads."""
     if framework == "torch":
         return [[job] for job in jobs]
-    threads.choose(jobs[0].recipe, jobs[0].dataset)
+    found = together.groups(jobs)
+    runs = max(1 if together.keeps_a_cpu_busy(group[0]) else len(group) for group in found)
+    threads.choose(jobs[0].recipe, jobs[0].dataset, runs=runs)
     compilation_cache.choose()
     from jaxnn import experiment
 
     return [
         part
-        for group in together.groups(jobs)
+        for group in found
         for part in ([group] if experiment.pays_together(group, memory_limit) else [[job] for job in group])
     ]
 

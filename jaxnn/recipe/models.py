@@ -1,7 +1,10 @@
-"""The architectures and their sizes; jaxnn.models and torchref.models build them."""
+"""The architectures and their sizes; jaxnn.models and torchref.models build them.
+
+``convolves``: whether convolutions are most of the work.
+"""
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar, Literal
 
 from jaxnn.errors import UserError
 from jaxnn.recipe.checks import require
@@ -12,6 +15,7 @@ class MnistMLP:
     """Fully connected ReLU layers fc1, fc2, ... with log-probabilities out."""
 
     kind: Literal["mnist_mlp"] = "mnist_mlp"
+    convolves: ClassVar[bool] = False
     hidden: tuple[int, ...] = (64, 64, 64)
     dropout: float = 0.0
 
@@ -25,6 +29,7 @@ class TabularMLP:
     """linear1 with ReLU, linear2 with sigmoid, then output."""
 
     kind: Literal["tabular_mlp"] = "tabular_mlp"
+    convolves: ClassVar[bool] = False
     hidden: tuple[int, int] = (13, 8)
 
     def __post_init__(self) -> None:
@@ -36,6 +41,7 @@ class FashionMLP:
     """One hidden ReLU layer without biases, log-probabilities out; ``batch_norm`` on the image first."""
 
     kind: Literal["fashion_mlp"] = "fashion_mlp"
+    convolves: ClassVar[bool] = False
     hidden: int = 128
     batch_norm: bool = False
 
@@ -53,6 +59,7 @@ class ReluStack:
     """Fully connected layers, each followed by ReLU, the last one too."""
 
     kind: Literal["relu_stack"] = "relu_stack"
+    convolves: ClassVar[bool] = False
     hidden: tuple[int, ...] = (512, 512)
 
     def __post_init__(self) -> None:
@@ -64,6 +71,7 @@ class LeNet:
     """Two blocks of convolution, ReLU and 2x2 max-pool, then three fully connected layers."""
 
     kind: Literal["lenet"] = "lenet"
+    convolves: ClassVar[bool] = True
     kernel_size: int = 5
     channels: tuple[int, int] = (6, 16)
     hidden: tuple[int, int] = (120, 84)
