@@ -2,6 +2,7 @@
 
 import io
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -46,6 +47,25 @@ def test_seeds_and_a_sweep_have_folders_of_their_own(tmp_path: Path, capsys: pyt
         assert main(["evaluate", one["run"], "--json"]) == 0
         assert json.loads(capsys.readouterr().out)["test_accuracy"] == one["test_accuracy"]
         assert RunDir(Path(one["run"])).read_recipe()[0].seed == one["seed"]
+
+
+def test_runs_spread_over_devices_compute_what_they_do_on_one(tmp_path: Path) -> None:
+    rows = []
+    for devices in ("1", "2"):
+        out = tmp_path / devices
+        command = [sys.executable, "-m", "jaxnn", *DIGITS, "--steps", "160", "--precision", "float64", "--seeds", "4"]
+        environment = {name: value for name, value in os.environ.items() if name not in ("NPROC", "XLA_FLAGS")}
+        subprocess.run(
+            [*command, "--out", str(out)], check=True, env=environment | {"JAX_NUM_CPU_DEVICES": devices}
+        )
+        of_seeds = [out / f"seed-{seed}" for seed in range(420, 424)]
+        assert len(json.loads((of_seeds[0] / "environment.json").read_text())["devices"]) == int(devices)
+        rows.append([untimed(run)[-1] for run in of_seeds])
+    one, two = rows
+    for name in ("train_loss", "test_loss", "test_accuracy"):
+        expected = [row[name] for row in one]
+        assert len(set(expected)) > 1
+        assert [row[name] for row in two] == pytest.approx(expected, rel=1e-12)
 
 
 def test_interrupted_seeds_go_on_to_the_same_end_and_more_can_follow(
