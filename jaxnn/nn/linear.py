@@ -5,6 +5,7 @@ from flax import nnx
 from jaxtyping import Array, Float
 
 from jaxnn.nn.initializers import Rngs, default_bias, default_weight
+from jaxnn.nn.product import product
 
 
 class Linear(nnx.Module):
@@ -28,7 +29,7 @@ class Linear(nnx.Module):
 
     def __call__(self, x: Float[Array, "*batch in"]) -> Float[Array, "*batch out"]:
         kernel = self.kernel[...]
-        y = x.astype(kernel.dtype) @ kernel
+        y = product(x.astype(kernel.dtype), kernel)
         return y if self.bias is None else y + self.bias[...]
 
 

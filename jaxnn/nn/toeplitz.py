@@ -15,17 +15,16 @@ pixel: the kernel, written once for each pixel of the tile at that pixel's offse
   a loop over merged dimensions divides to find its place, at several times the cost of the move itself.
 """
 
-from collections.abc import Callable
-from functools import partial, reduce, wraps
+from functools import partial, reduce
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.experimental.xla_metadata import set_xla_metadata
 from jaxtyping import Array, Float, Int8
 
 from jaxnn.nn.blocking import Blocking, Pair, each, patch_rows, toeplitz_copies, toeplitz_entries
+from jaxnn.nn.fence import fenced
 
 Padding = tuple[Pair, Pair]
 Kernel = Float[Array, "_height _width _in _out"]
@@ -146,38 +145,17 @@ def _joined(tiles: Float[Array, "c tiles_h tile_h tiles_w tile_w n"]) -> Image:
     return tiles.reshape(c, tiles_h * tile_h, tiles_w * tile_w, n)
 
 
-def _fenced(*static: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """Makes a function one that XLA calls and does not inline: on CPU it drops optimization barriers before fusion."""
-
-    def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
-        @wraps(function)
-        def inside(*arguments: Any) -> Any:
-            with set_xla_metadata(inlineable=None):  # what it calls itself may be inlined into it
-                return function(*arguments)
-
-        compiled = jax.jit(inside, static_argnames=static)
-
-        @wraps(function)
-        def call(*arguments: Any) -> Any:
-            with set_xla_metadata(inlineable="false"):
-                return compiled(*arguments)
-
-        return call
-
-    return decorate
-
-
 def _take(x: Array, index: Any) -> Array:
     return x.at[index].get(mode="promise_in_bounds")
 
 
-@_fenced("blocking", "channels")
+@fenced("blocking", "channels")
 def _patches(pixels: Matrix, blocking: Blocking, channels: int) -> Matrix:
     """Rows (channel, place in the window, tile) of the flat input."""
     return _take(pixels, patch_rows(blocking, channels))
 
 
-@_fenced("blocking")
+@fenced("blocking")
 def _overlap_add(
     patches: Float[Array, "c window_h window_w grid_h grid_w n"], blocking: Blocking
 ) -> Float[Array, "c tiles_h tile_h tiles_w tile_w n"]:
@@ -194,31 +172,31 @@ def _overlap_add(
     return reduce(jnp.add, shifted).transpose(0, 3, 1, 4, 2, 5)
 
 
-@_fenced("blocking")
+@fenced("blocking")
 def _toeplitz(kernel: Kernel, blocking: Blocking) -> Matrix:
     ending_in_zero = jnp.append(kernel.ravel(), jnp.zeros((), kernel.dtype))
     return _take(ending_in_zero, toeplitz_entries(blocking, kernel.shape[2:]))
 
 
-@_fenced("shape", "blocking")
+@fenced("shape", "blocking")
 def _toeplitz_adjoint(matrix: Matrix, shape: tuple[int, int, int, int], blocking: Blocking) -> Kernel:
     return _take(matrix.ravel(), toeplitz_copies(blocking, shape[2:])).sum(0).reshape(shape)
 
 
-@_fenced("blocking")
+@fenced("blocking")
 def _from_tiles(z: Matrix, blocking: Blocking) -> Float[Array, "c grid_h tile_h grid_w tile_w n"]:
     tile, grid = blocking.tile, blocking.grid
     z = z.reshape(*tile, -1, *grid, z.shape[-1] // (grid[0] * grid[1]))
     return z.transpose(2, 3, 0, 4, 1, 5)
 
 
-@_fenced("blocking")
+@fenced("blocking")
 def _to_tiles(image: Image, blocking: Blocking) -> Float[Array, "tile_h tile_w c grid_h grid_w n"]:
     tile, grid = blocking.tile, blocking.grid
     return image.reshape(len(image), grid[0], tile[0], grid[1], tile[1], -1).transpose(2, 4, 0, 1, 3, 5)
 
 
-@_fenced()
+@fenced()
 def _pool_bias_relu(z: Matrix, bias: Float[Array, " out"]) -> tuple[Matrix, Int8[Array, "rows columns"]]:
     """For each channel and tile the value, and which pixel won, or the number of pixels where ReLU is off."""
     pixels = list(z.reshape(-1, len(bias), z.shape[-1]))
@@ -230,7 +208,7 @@ def _pool_bias_relu(z: Matrix, bias: Float[Array, " out"]) -> tuple[Matrix, Int8
     return y, jnp.where(y > 0, winner, len(pixels)).astype(jnp.int8)
 
 
-@_fenced("tile")
+@fenced("tile")
 def _pool_bias_relu_adjoint(
     winner: Int8[Array, "rows columns"], gradient: Matrix, tile: Pair
 ) -> tuple[Matrix, Float[Array, " out"]]:
