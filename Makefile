@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/installed
 
-.PHONY: train test test-slow check bench lock
+.PHONY: train test test-slow check bench bench-sizes lock
 
 train: $(INSTALLED)
 	$(BIN)/jaxnn train mnist-mlp --dataset digits
@@ -23,10 +23,12 @@ check: $(INSTALLED)
 	$(BIN)/basedpyright --warnings
 	$(BIN)/lint-imports
 
-# The README's table and the plot; on an otherwise idle machine: others' work makes the figures worthless.
+# The README's table, and the plot over batch sizes; on an otherwise idle machine: others' work makes figures worthless.
 bench: $(INSTALLED)
 	$(BIN)/jaxnn bench --out benchmarks/results --render README.md
-	$(BIN)/jaxnn bench --out benchmarks/results --batch-sizes 1 4 16 64 256 1024 --seconds 0.05
+
+bench-sizes: $(INSTALLED)
+	$(BIN)/jaxnn bench --out benchmarks/results --batch-sizes --seconds 0.05 --rounds 5
 
 # Refreshes the versions that development and CI install.
 lock: $(INSTALLED)
