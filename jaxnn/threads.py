@@ -7,7 +7,9 @@ from jaxnn.data import Dataset
 from jaxnn.data.order import batching
 from jaxnn.recipe import Recipe
 
-_SMALL = 10_000  # numbers in a batch of inputs
+# Numbers in a batch of inputs. On two cores 4 images of cifar-cnn (12,288) are 1.2 times as fast on one thread,
+# 16 of fashion-mlp-512 (12,544) on two.
+_SMALL = 12_500
 
 
 def one_suffices(recipe: Recipe, dataset: Dataset) -> bool:
