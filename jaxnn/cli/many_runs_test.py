@@ -55,9 +55,7 @@ def test_runs_spread_over_devices_compute_what_they_do_on_one(tmp_path: Path) ->
         out = tmp_path / devices
         command = [sys.executable, "-m", "jaxnn", *DIGITS, "--steps", "160", "--precision", "float64", "--seeds", "4"]
         environment = {name: value for name, value in os.environ.items() if name not in ("NPROC", "XLA_FLAGS")}
-        subprocess.run(
-            [*command, "--out", str(out)], check=True, env=environment | {"JAX_NUM_CPU_DEVICES": devices}
-        )
+        subprocess.run([*command, "--out", str(out)], check=True, env=environment | {"JAX_NUM_CPU_DEVICES": devices})
         of_seeds = [out / f"seed-{seed}" for seed in range(420, 424)]
         assert len(json.loads((of_seeds[0] / "environment.json").read_text())["devices"]) == int(devices)
         rows.append([untimed(run)[-1] for run in of_seeds])
