@@ -1,21 +1,41 @@
 """Compiled programs kept on disk, so that no command compiles them again; to be chosen before JAX starts."""
 
+import contextlib
 import os
+from pathlib import Path
 
 from jaxnn.data import cache
 
-_BYTES = 2**30  # beyond this JAX removes what was used longest ago
+_BYTES = 2**30
 
 
 def choose() -> None:
     """A folder in jaxnn's cache, with programs of any compile time, where the user has not said otherwise.
 
     It is one for each number of threads (so call jaxnn.threads.choose before), for which XLA compiles otherwise
-    and which JAX's keys leave out.
-    JAX's own variables do that: JAX_COMPILATION_CACHE_DIR names another folder, JAX_ENABLE_COMPILATION_CACHE=false
+    and which JAX's keys leave out. Beyond 1 GiB the oldest programs go.
+
+    JAX's own variables: JAX_COMPILATION_CACHE_DIR names another folder, JAX_ENABLE_COMPILATION_CACHE=false
     turns the cache off. An entry that cannot be read is compiled anew, a folder that cannot be written is left alone.
     """
-    threads = os.environ.get("NPROC") or os.cpu_count()
-    os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(cache.folder() / "xla" / f"{threads}-threads"))
+    if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
+        threads = os.environ.get("NPROC") or os.cpu_count()
+        folder = cache.folder() / "xla"
+        with contextlib.suppress(OSError):  # not there yet, or another command removes the same files
+            _prune(folder, _BYTES)
+        os.environ["JAX_COMPILATION_CACHE_DIR"] = str(folder / f"{threads}-threads")
     os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
-    os.environ.setdefault("JAX_COMPILATION_CACHE_MAX_SIZE", str(_BYTES))
+
+
+def _prune(folder: Path, allowed: int) -> None:
+    """Removes the oldest files below ``folder`` until at most ``allowed`` bytes are left.
+
+    JAX could do that itself, but warns at every program ever after if a file lacks the time it keeps beside it.
+    """
+    newest_first = sorted(
+        (path for path in folder.glob("*/*") if path.is_file()), key=lambda path: -path.stat().st_mtime
+    )
+    for path in newest_first:
+        allowed -= path.stat().st_size
+        if allowed < 0:
+            path.unlink()

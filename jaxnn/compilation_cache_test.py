@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from jaxnn import compilation_cache
+
 
 def _train(folder: Path, out: Path, **environment: str) -> None:
     own = {name: value for name, value in os.environ.items() if not name.startswith("JAX_") and name != "NPROC"}
@@ -44,3 +46,14 @@ def test_the_user_has_the_last_word(why: str, tmp_path: Path) -> None:
     _train(folder, tmp_path / "run", **environment.get(why, {}))
     assert not _programs(folder)
     assert elsewhere.exists() == (why == "elsewhere")
+
+
+def test_the_oldest_programs_go_beyond_the_size(tmp_path: Path) -> None:
+    folder = tmp_path / "xla"
+    for age, name in enumerate(("2-threads/new", "1-threads/middle", "1-threads/old")):
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(b"program 10")
+        os.utime(path, (1000 - age, 1000 - age))
+    compilation_cache._prune(folder, 25)
+    assert sorted(path.name for path in folder.glob("*/*")) == ["middle", "new"]
