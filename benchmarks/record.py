@@ -2,11 +2,11 @@
 
 import dataclasses
 import json
-import os
 from pathlib import Path
 from typing import Any, Literal
 
 from jaxnn.errors import UserError
+from jaxnn.run_dir import write_atomically
 
 from .settings import Settings
 
@@ -36,6 +36,4 @@ def write(file: Path, section: Section, machine: dict[str, Any], settings: Setti
     """Replaces one section; a reader never sees half a file."""
     content = read(file) | {section: {"machine": machine, "settings": dataclasses.asdict(settings)} | fields}
     file.parent.mkdir(parents=True, exist_ok=True)
-    beside = file.with_suffix(".part")
-    beside.write_text(json.dumps(content, indent=1) + "\n")
-    os.replace(beside, file)
+    write_atomically(file, json.dumps(content, indent=1) + "\n")

@@ -16,6 +16,8 @@ from typing import NamedTuple
 import numpy as np
 import tyro
 
+from .timing import quartiles
+
 CASES = {
     "tabular-mlp": ("--steps", "300"),
     "breast-cancer": ("--epochs", "50"),
@@ -45,7 +47,7 @@ def main() -> None:
             alone.append(_train(recipe, arguments, 1))
             together.append(_train(recipe, arguments, options.runs))
         ratios = options.runs * np.array([a.training / b.training for a, b in zip(alone, together, strict=True)])
-        low, middle, high = np.percentile(ratios, (25, 50, 75))
+        low, middle, high = quartiles(ratios)
         one, many = (float(np.median([each.command for each in found])) for found in (together, alone))
         print(f"| {recipe} | {middle:.2f} [{low:.2f}-{high:.2f}] | {one:.1f} | {options.runs * many:.1f} |", flush=True)
 
