@@ -1,10 +1,23 @@
 """The named presets: one for each thing the five documents train."""
 
+import dataclasses
 import difflib
 from typing import NamedTuple
 
 from jaxnn.errors import UserError
-from jaxnn.recipe import FashionMLP, Input, LeNet, Loss, MnistMLP, Optimizer, Recipe, ReluStack, TabularMLP
+from jaxnn.recipe import (
+    VGG,
+    FashionMLP,
+    Input,
+    LeNet,
+    Loss,
+    MnistMLP,
+    Optimizer,
+    Recipe,
+    ReluStack,
+    ResNet,
+    TabularMLP,
+)
 
 
 class Preset(NamedTuple):
@@ -21,6 +34,24 @@ _FASHION_SGD = Optimizer(learning_rate=0.15)
 _GREY_28 = Input(size=28, channels=1)
 _GREY_32 = Input(size=32, channels=1, fit="pad")
 _RGB_32 = Input(size=32, channels=3, fit="pad", mean=0.5, std=0.5)
+# What torchvision's pretrained weights expect.
+_IMAGENET = Input(channels=3, mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225))
+
+
+def _torchvision(name: str, model: ResNet | VGG, about: str, *, size: int) -> Preset:
+    """A network of torchvision's for pictures of the user's own."""
+    recipe = Recipe(
+        name=name,
+        dataset=None,
+        input=dataclasses.replace(_IMAGENET, size=size),
+        model=model,
+        optimizer=Optimizer(learning_rate=1e-2, momentum=0.9),
+        batch_size=32,
+        eval_batch_size=100,
+        epochs=5,
+    )
+    return Preset(recipe, f"torchvision's {about}, SGD 1e-2 with momentum 0.9; --dataset FOLDER", "depends on the data")
+
 
 _PRESETS = (
     Preset(
@@ -173,6 +204,10 @@ _PRESETS = (
         "conv5x5 6 - conv5x5 16 - 400-120-84-10 on RGB in [-1, 1]; cross-entropy, SGD 1e-3 with momentum 0.9, batch 4",
         "0.52-0.56",
     ),
+    _torchvision("resnet18", ResNet(), "ResNet-18 on 64x64 pictures; cross-entropy", size=64),
+    _torchvision("resnet34", ResNet(layers=(3, 4, 6, 3)), "ResNet-34", size=64),
+    _torchvision("resnet50", ResNet(block="bottleneck", layers=(3, 4, 6, 3)), "ResNet-50", size=64),
+    _torchvision("vgg16", VGG(), "VGG-16 on 224x224 pictures, dropout 0.5; cross-entropy", size=224),
 )
 
 PRESETS: dict[str, Preset] = {preset.recipe.name: preset for preset in _PRESETS}

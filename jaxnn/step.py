@@ -63,7 +63,7 @@ class Split(NamedTuple):
 
     inputs: Array
     labels: Int[Array, " examples"]
-    affine: tuple[Float[Array, ""], Float[Array, ""], Float[Array, ""]]
+    affine: tuple[Float[Array, ""], Float[Array, "*channels"], Float[Array, "*channels"]]
 
 
 class Segment(NamedTuple):

@@ -7,10 +7,15 @@ an int64 two words, the high one first.
 """
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 from jaxtyping import Bool, Float32, Int64
+
+from jaxnn.torch_normal import box_muller
+
+_AT_ONCE = 2**20  # numbers; a layer of VGG has 100 million
 
 
 class TorchGenerator:
@@ -22,15 +27,29 @@ class TorchGenerator:
 
     def rand(self, shape: int | tuple[int, ...]) -> Float32[np.ndarray, "..."]:
         """torch.rand(shape): float32 in [0, 1)."""
-        words = self._draw(math.prod(_as_shape(shape)))
-        return ((words & 0xFFFFFF).astype(np.float32) * np.float32(2.0**-24)).reshape(shape)
+        return self._filled(shape, self._rand)
 
     def uniform(self, shape: int | tuple[int, ...], bound: float) -> Float32[np.ndarray, "..."]:
         """torch.empty(shape).uniform_(-bound, bound): float32."""
         low, high = np.float32(-bound), np.float32(bound)
-        # torch computes r * (high - low) + low as one fused multiply-add: exact product, one rounding.
-        exact = self.rand(shape).astype(np.float64) * np.float64(high - low) + np.float64(low)
-        return exact.astype(np.float32)
+
+        def draw(n: int) -> np.ndarray:
+            # torch computes r * (high - low) + low as one fused multiply-add: exact product, one rounding.
+            return self._rand(n).astype(np.float64) * np.float64(high - low) + np.float64(low)
+
+        return self._filled(shape, draw)
+
+    def normal(self, shape: int | tuple[int, ...], std: float) -> Float32[np.ndarray, "..."]:
+        """torch.empty(shape).normal_(0, std) for 16 or more numbers: float32."""
+        size = math.prod(_as_shape(shape))
+        if size < 16:
+            raise ValueError(f"torch draws fewer than 16 normal numbers in another way, got shape {shape}")
+        whole = size - size % 16
+        drawn = self._filled(whole, lambda n: box_muller(self._rand(n), std))
+        if size > whole:  # torch draws the last 16 anew
+            self._draw(size - whole)
+            drawn = np.concatenate([drawn[: size - 16], box_muller(self._rand(16), std)])
+        return drawn.reshape(shape)
 
     def randint(self, low: int, high: int, shape: int | tuple[int, ...]) -> Int64[np.ndarray, "..."]:
         """torch.randint(low, high, shape) for a range below 2**28: [low, high)."""
@@ -76,6 +95,17 @@ class TorchGenerator:
         """Goes back to the position that ``state()`` returned."""
         key = np.array(state["key"], dtype=np.uint32)
         self._words.state = {"bit_generator": "MT19937", "state": {"key": key, "pos": state["pos"]}}
+
+    def _rand(self, n: int) -> np.ndarray:
+        return (self._draw(n) & 0xFFFFFF).astype(np.float32) * np.float32(2.0**-24)
+
+    def _filled(self, shape: int | tuple[int, ...], draw: Callable[[int], np.ndarray]) -> np.ndarray:
+        """float32 numbers of ``shape`` from draws of bounded size."""
+        flat = np.empty(math.prod(_as_shape(shape)), np.float32)
+        for start in range(0, flat.size, _AT_ONCE):
+            part = flat[start : start + _AT_ONCE]
+            part[:] = draw(part.size)
+        return flat.reshape(shape)
 
     def _draw(self, n: int) -> np.ndarray:
         """The next n words, as uint64 so that they can be shifted and joined."""

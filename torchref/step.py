@@ -18,7 +18,11 @@ def normalize(images: Tensor, input: Input, dtype: torch.dtype) -> Tensor:
     scaled = images.permute(0, 3, 1, 2).to(dtype, memory_format=torch.contiguous_format).div_(255)
     if (input.mean, input.std) == (0.0, 1.0):
         return scaled
-    return scaled.sub_(input.mean).div_(input.std)
+    return scaled.sub_(_over_channels(input.mean, scaled)).div_(_over_channels(input.std, scaled))
+
+
+def _over_channels(value: float | tuple[float, ...], images: Tensor) -> float | Tensor:
+    return images.new_tensor(value).view(-1, 1, 1) if isinstance(value, tuple) else value
 
 
 def predict(outputs: Tensor) -> Tensor:

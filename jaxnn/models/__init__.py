@@ -8,7 +8,9 @@ from jaxnn.models.fashion_mlp import FashionMLP as FashionMLP
 from jaxnn.models.lenet import LeNet as LeNet
 from jaxnn.models.mnist_mlp import MnistMLP as MnistMLP
 from jaxnn.models.relu_stack import ReluStack as ReluStack
+from jaxnn.models.resnet import ResNet as ResNet
 from jaxnn.models.tabular_mlp import TabularMLP as TabularMLP
+from jaxnn.models.vgg import VGG as VGG
 from jaxnn.nn.initializers import Rngs
 
 _CLASSES = {
@@ -17,6 +19,8 @@ _CLASSES = {
     recipe.FashionMLP: FashionMLP,
     recipe.ReluStack: ReluStack,
     recipe.LeNet: LeNet,
+    recipe.ResNet: ResNet,
+    recipe.VGG: VGG,
 }
 
 

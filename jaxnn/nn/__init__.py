@@ -11,5 +11,6 @@ from jaxnn.nn.linear import Flatten as Flatten
 from jaxnn.nn.linear import Linear as Linear
 from jaxnn.nn.normalization import BatchNorm1d as BatchNorm1d
 from jaxnn.nn.normalization import BatchNorm2d as BatchNorm2d
+from jaxnn.nn.pooling import AdaptiveAvgPool2d as AdaptiveAvgPool2d
 from jaxnn.nn.pooling import AvgPool2d as AvgPool2d
 from jaxnn.nn.pooling import MaxPool2d as MaxPool2d

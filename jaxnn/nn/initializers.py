@@ -1,4 +1,4 @@
-"""PyTorch's default initialization: uniform within 1/sqrt(fan_in), weight and bias alike."""
+"""PyTorch's initialization: uniform within 1/sqrt(fan_in) by default, weight and bias alike; normal where a model asks."""
 
 import math
 
@@ -27,6 +27,22 @@ def default_bias(
 ) -> jax.Array:
     """A bias of ``torch_shape``, uniform within 1/sqrt(fan_in)."""
     return _uniform(rngs, torch_shape, 1 / math.sqrt(fan_in), dtype)
+
+
+def kaiming_normal(
+    rngs: Rngs, torch_shape: tuple[int, ...], *, fan: int, dtype: jnp.dtype | type = jnp.float32
+) -> jax.Array:
+    """A weight of ``torch_shape`` as kaiming_normal_(nonlinearity="relu") draws it, with ``fan`` inputs or outputs."""
+    return normal(rngs, torch_shape, std=math.sqrt(2.0) / math.sqrt(fan), dtype=dtype)
+
+
+def normal(
+    rngs: Rngs, torch_shape: tuple[int, ...], *, std: float, dtype: jnp.dtype | type = jnp.float32
+) -> jax.Array:
+    """A weight of ``torch_shape`` as normal_(0, std) draws it."""
+    if isinstance(rngs, TorchGenerator):
+        return jnp.asarray(rngs.normal(torch_shape, std), dtype)
+    return std * jax.random.normal(rngs.params(), torch_shape, dtype)
 
 
 def _uniform(rngs: Rngs, shape: tuple[int, ...], bound: float, dtype: jnp.dtype | type) -> jax.Array:

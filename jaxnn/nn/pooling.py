@@ -4,6 +4,7 @@ import math
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from flax import nnx
 from jax import lax
 from jaxtyping import Array, Float
@@ -89,6 +90,28 @@ class AvgPool2d(nnx.Module):
             (before - extra, after - extra) for (before, after), extra in zip(_border(x, self), counted, strict=True)
         )
         return sums / _window_sums(ones, border, self)
+
+
+class AdaptiveAvgPool2d(nnx.Module):
+    """torch.nn.AdaptiveAvgPool2d on (N, H, W, C): ``output_size`` windows whose bounds are rounded outwards."""
+
+    def __init__(self, output_size: Window) -> None:
+        self.output_size = as_pair(output_size)
+
+    def __call__(self, x: Float[Array, "batch height width channel"]) -> Float[Array, "batch h w channel"]:
+        if self.output_size == (1, 1):
+            return jnp.mean(x, axis=(1, 2), keepdims=True)
+        rows, columns = (_averages(size, to, x.dtype) for size, to in zip(x.shape[1:3], self.output_size, strict=True))
+        return jnp.einsum("ih,jw,nhwc->nijc", rows, columns, x)
+
+
+def _averages(size: int, windows: int, dtype: jnp.dtype) -> jax.Array:
+    """(windows, size): row i averages the positions from i * size / windows, rounded down, to the next, rounded up."""
+    starts = np.arange(windows) * size // windows
+    stops = -(-np.arange(1, windows + 1) * size // windows)
+    positions = np.arange(size)
+    inside = (positions >= starts[:, None]) & (positions < stops[:, None])
+    return jnp.asarray(inside / (stops - starts)[:, None], dtype)
 
 
 def _window_sums(x: jax.Array, border: tuple[tuple[int, int], ...], pool: AvgPool2d) -> jax.Array:

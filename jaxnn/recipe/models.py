@@ -84,8 +84,7 @@ class LeNet:
 
     def flat_features(self, input_shape: tuple[int, ...]) -> int:
         """The inputs of fc1 for images of (height, width, channels). Raises UserError if nothing would be left."""
-        if len(input_shape) != 3:
-            raise UserError(f"model lenet needs images, but the data set is a table of {input_shape[0]} columns")
+        _require_images(self.kind, input_shape)
         height, width = ((((n - self.kernel_size + 1) // 2) - self.kernel_size + 1) // 2 for n in input_shape[:2])
         if min(height, width) < 1:
             raise UserError(
@@ -95,4 +94,50 @@ class LeNet:
         return self.channels[1] * height * width
 
 
-Model = MnistMLP | TabularMLP | FashionMLP | ReluStack | LeNet
+@dataclass(frozen=True, kw_only=True)
+class ResNet:
+    """torchvision's residual network: a 7x7 convolution, four stages of ``layers`` blocks, average, fc.
+
+    ``block``: two 3x3 convolutions (basic), or 1x1, 3x3 and 1x1 to four times the width (bottleneck).
+    """
+
+    kind: Literal["resnet"] = "resnet"
+    convolves: ClassVar[bool] = True
+    block: Literal["basic", "bottleneck"] = "basic"
+    layers: tuple[int, int, int, int] = (2, 2, 2, 2)
+
+    def __post_init__(self) -> None:
+        require(all(n > 0 for n in self.layers), "model.layers", self.layers, "positive numbers of blocks")
+
+    def require_input(self, input_shape: tuple[int, ...]) -> None:
+        """Raises UserError if the data set is a table."""
+        _require_images(self.kind, input_shape)
+
+
+@dataclass(frozen=True, kw_only=True)
+class VGG:
+    """torchvision's VGG: five stages of ``layers`` 3x3 convolutions, each with 2x2 max-pool, then two hidden layers."""
+
+    kind: Literal["vgg"] = "vgg"
+    convolves: ClassVar[bool] = True
+    layers: tuple[int, int, int, int, int] = (2, 2, 3, 3, 3)
+    dropout: float = 0.5
+
+    def __post_init__(self) -> None:
+        require(all(n > 0 for n in self.layers), "model.layers", self.layers, "positive numbers of convolutions")
+        require(0 <= self.dropout < 1, "model.dropout", self.dropout, "in [0, 1)")
+
+    def require_input(self, input_shape: tuple[int, ...]) -> None:
+        """Raises UserError if the data set is a table, or if pooling would leave nothing of its images."""
+        _require_images(self.kind, input_shape)
+        if min(input_shape[:2]) < 32:
+            size = "x".join(map(str, input_shape[:2]))
+            raise UserError(f"images of {size} are too small for model vgg, which halves them five times; use 32 or more")
+
+
+def _require_images(kind: str, input_shape: tuple[int, ...]) -> None:
+    if len(input_shape) != 3:
+        raise UserError(f"model {kind} needs images, but the data set is a table of {input_shape[0]} columns")
+
+
+Model = MnistMLP | TabularMLP | FashionMLP | ReluStack | LeNet | ResNet | VGG

@@ -19,22 +19,25 @@ class Input:
     """How examples are made ready for the model.
 
     Images: brought to ``size`` x ``size`` by ``fit`` (zero padding or bilinear resizing) and to
-    ``channels``, scaled to [0, 1], then (x - mean) / std. Tables: ``standardize`` columns with the
-    training split's mean and standard deviation.
+    ``channels``, scaled to [0, 1], then (x - mean) / std, for all channels or for each of three. Tables:
+    ``standardize`` columns with the training split's mean and standard deviation.
     """
 
     size: int | None = None
     channels: int | None = None
     fit: Literal["pad", "resize"] = "resize"
-    mean: float = 0.0
-    std: float = 1.0
+    mean: float | tuple[float, float, float] = 0.0
+    std: float | tuple[float, float, float] = 1.0
     standardize: bool = False
 
     def __post_init__(self) -> None:
         require(self.size is None or self.size > 0, "input.size", self.size, "positive")
         require(self.channels in (None, 1, 3), "input.channels", self.channels, "1 or 3")
-        require(math.isfinite(self.mean), "input.mean", self.mean, "finite")
-        require(is_positive(self.std), "input.std", self.std, "a finite number above 0")
+        for name, check, wanted in (("mean", math.isfinite, "finite"), ("std", is_positive, "finite and above 0")):
+            value = getattr(self, name)
+            each = value if isinstance(value, tuple) else (value,)
+            require(all(map(check, each)), f"input.{name}", value, wanted)
+            require(len(each) == 1 or self.channels == 3, f"input.{name}", value, "one number, as images have 1 channel")
 
 
 Precision = Literal["float32", "bfloat16", "float64"]

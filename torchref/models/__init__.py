@@ -7,7 +7,9 @@ from torchref.models.fashion_mlp import FashionMLP as FashionMLP
 from torchref.models.lenet import LeNet as LeNet
 from torchref.models.mnist_mlp import MnistMLP as MnistMLP
 from torchref.models.relu_stack import ReluStack as ReluStack
+from torchref.models.resnet import ResNet as ResNet
 from torchref.models.tabular_mlp import TabularMLP as TabularMLP
+from torchref.models.vgg import VGG as VGG
 
 _CLASSES = {
     recipe.MnistMLP: MnistMLP,
@@ -15,6 +17,8 @@ _CLASSES = {
     recipe.FashionMLP: FashionMLP,
     recipe.ReluStack: ReluStack,
     recipe.LeNet: LeNet,
+    recipe.ResNet: ResNet,
+    recipe.VGG: VGG,
 }
 
 
