@@ -212,6 +212,9 @@ _PRESETS = (
 
 PRESETS: dict[str, Preset] = {preset.recipe.name: preset for preset in _PRESETS}
 
+SMALL = tuple(name for name, preset in PRESETS.items() if not isinstance(preset.recipe.model, ResNet | VGG))
+"""The recipes that train in minutes on a CPU: all but torchvision's networks."""
+
 # Small stand-in data sets need more passes to reach what the recipe is meant to show.
 _EPOCHS = {("mnist-mlp", "digits"): 20}
 

@@ -16,9 +16,9 @@ from scipy import stats
 
 import torchref.models
 from jaxnn import models, nn, recipe, recipes
+from jaxnn.interop.state_dict import state_dict
 from jaxnn.nn.initializers import Rngs
 from jaxnn.torch_random import TorchGenerator
-from parity_tests import torch_names
 
 State = dict[str, np.ndarray]
 # The probability with which a check of one array may fail although all is well: never, for hundreds of arrays.
@@ -94,7 +94,7 @@ def _torch_states(build: Callable[[], torch.nn.Module]) -> Iterator[State]:
 @pytest.mark.parametrize("stream", STREAMS)
 @pytest.mark.parametrize("layer", LAYERS)
 def test_layers_start_as_torch_s(layer: str, stream: str) -> None:
-    states = [torch_names.state_dict(LAYERS[layer][0](STREAMS[stream](seed))) for seed in SEEDS]
+    states = [state_dict(LAYERS[layer][0](STREAMS[stream](seed))) for seed in SEEDS]
     assert {key: value.shape for key, value in states[0].items()} == {
         key: value.shape for key, value in next(_torch_states(LAYERS[layer][1])).items()
     }
@@ -115,18 +115,17 @@ def _size(name: str) -> tuple[tuple[int, ...], int]:
 @functools.cache
 def _model_states(spec: recipe.Model, shape: tuple[int, ...], outputs: int, stream: str) -> list[State]:
     return [
-        torch_names.state_dict(models.build(spec, input_shape=shape, outputs=outputs, rngs=STREAMS[stream](seed)))
-        for seed in SEEDS
+        state_dict(models.build(spec, input_shape=shape, outputs=outputs, rngs=STREAMS[stream](seed))) for seed in SEEDS
     ]
 
 
 @pytest.mark.parametrize("stream", STREAMS)
-@pytest.mark.parametrize("name", recipes.PRESETS)
+@pytest.mark.parametrize("name", recipes.SMALL)
 def test_models_start_as_torch_s(name: str, stream: str) -> None:
     assert misfits(_model_states(recipes.get(name).model, *_size(name), stream)) == []
 
 
-@pytest.mark.parametrize("name", recipes.PRESETS)
+@pytest.mark.parametrize("name", recipes.SMALL)
 def test_torchref_s_models_pass(name: str) -> None:
     shape, outputs = _size(name)
     spec = recipes.get(name).model
@@ -144,7 +143,7 @@ class _Stuck(TorchGenerator):
 def test_no_numbers_are_drawn_twice(stream: Callable[[int], Rngs], advances: bool) -> None:
     """Each array alone would look random all the same."""
     model = models.build(recipes.get("mnist-mlp").model, input_shape=(8,), outputs=64, rngs=stream(0))
-    signs = [tuple(np.sign(array.ravel()[:64])) for array in torch_names.state_dict(model).values()]
+    signs = [tuple(np.sign(array.ravel()[:64])) for array in state_dict(model).values()]
     assert (len(set(signs)) == len(signs)) is advances
 
 

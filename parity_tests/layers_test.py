@@ -12,8 +12,8 @@ import torch
 from flax import nnx
 
 from jaxnn import nn
+from jaxnn.interop.state_dict import rules, state_dict, to_torch
 from jaxnn.torch_random import TorchGenerator
-from parity_tests import torch_names
 
 TOLERANCE = 1e-13  # a few hundred float64 roundings
 
@@ -96,7 +96,7 @@ def run_both(case: Case, layers: Any = nn) -> dict[str, tuple[np.ndarray, np.nda
     ours = getattr(layers, case.layer)(*case.arguments, **case.options, **weights)
     # torch draws in the default dtype, here float64: take the weights from jaxnn's layer instead.
     with torch.no_grad():
-        for name, value in torch_names._of_layer(ours).items():
+        for name, value in state_dict(ours).items():
             theirs.get_parameter(name).copy_(torch.tensor(value)) if name in dict(theirs.named_parameters()) else None
     random = np.random.default_rng(3)
     for _ in range(case.calls - 1):  # so that evaluation finds running statistics that differ from their start
@@ -115,7 +115,7 @@ def run_both(case: Case, layers: Any = nn) -> dict[str, tuple[np.ndarray, np.nda
 
     def forward(params: Any, x: jax.Array) -> tuple[jax.Array, Any]:
         layer = nnx.merge(graph, params, nnx.as_pure(rest))
-        return layer(x), nnx.as_pure(nnx.state(layer, nnx.BatchStat))
+        return layer(x), nnx.to_pure_dict(nnx.state(layer, nnx.BatchStat))
 
     outputs, backward, buffers = jax.vjp(forward, params, to_jax(inputs), has_aux=True)
     gradients, input_gradient = backward(to_jax(cotangent))
@@ -124,11 +124,10 @@ def run_both(case: Case, layers: Any = nn) -> dict[str, tuple[np.ndarray, np.nda
         "output": (to_torch_layout(outputs), expected.detach().numpy()),
         "input gradient": (to_torch_layout(input_gradient), x.grad.numpy()),
     }
-    for name, gradient in nnx.as_pure(gradients).items():
-        key, value = torch_names.in_torch_layout(ours, name, gradient)
+    names = rules(ours)
+    for key, value in to_torch(names, nnx.to_pure_dict(gradients)).items():
         result[f"{key} gradient"] = (value, theirs.get_parameter(key).grad.numpy())
-    for name, buffer in buffers.items():
-        key, value = torch_names.in_torch_layout(ours, name, buffer)
+    for key, value in to_torch(names, buffers).items():
         result[key] = (value, theirs.get_buffer(key).numpy())
     return result
 

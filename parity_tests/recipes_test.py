@@ -30,12 +30,12 @@ def test_fifty_steps(name: str) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", recipes.PRESETS)
+@pytest.mark.parametrize("name", recipes.SMALL)
 def test_a_thousand_steps(name: str) -> None:
     _check(name, "float64", 1000)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", recipes.PRESETS)
+@pytest.mark.parametrize("name", recipes.SMALL)
 def test_float32_stays_within_pytorch_s_own_band(name: str) -> None:
     _check(name, "float32", 300)

@@ -8,9 +8,9 @@ from torch.utils.data import DataLoader, TensorDataset
 import torchref.models
 from jaxnn import data, models, recipes, streams
 from jaxnn.data.order import batching
+from jaxnn.interop.state_dict import state_dict
 from jaxnn.step import DropoutSite
 from jaxnn.torch_random import TorchGenerator
-from parity_tests import torch_names
 
 SHAPES = {"uniform-500x20": ((20,), 3), "uniform-50000x20": ((20,), 3), "breast-cancer": ((30,), 2), None: ((4,), 3)}
 
@@ -24,15 +24,13 @@ def _shape(recipe: recipes.Recipe) -> tuple[tuple[int, ...], int]:
 
 @pytest.mark.parametrize("precision", ["float32"], indirect=True)
 @pytest.mark.parametrize("seed", [0, 420, 2**32 + 5])
-@pytest.mark.parametrize("name", recipes.PRESETS)
+@pytest.mark.parametrize("name", recipes.SMALL)
 def test_initial_weights_are_torch_s(name: str, seed: int, precision: str) -> None:
     recipe = recipes.get(name)
     shape, outputs = _shape(recipe)
     torch.manual_seed(seed)
     expected = torchref.models.build(recipe.model, input_shape=shape, outputs=outputs).state_dict()
-    found = torch_names.state_dict(
-        models.build(recipe.model, input_shape=shape, outputs=outputs, rngs=TorchGenerator(seed))
-    )
+    found = state_dict(models.build(recipe.model, input_shape=shape, outputs=outputs, rngs=TorchGenerator(seed)))
     assert set(found) == set(expected)
     for key, value in expected.items():
         np.testing.assert_array_equal(found[key], value.numpy(), err_msg=key)

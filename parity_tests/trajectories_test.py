@@ -15,6 +15,7 @@ import torchref.loop
 import torchref.precision
 from jaxnn import data, experiment, lane, loop, precision, recipes
 from jaxnn.checkpoint import Checkpoints
+from jaxnn.interop.state_dict import rules, to_torch
 from jaxnn.recipe import Recipe
 from jaxnn.run_dir import RunDir
 from jaxnn.step import TrainState
@@ -92,19 +93,7 @@ def jax_weights(recipe: Recipe, dataset: data.Dataset, run: RunDir) -> dict[str,
         prepared, state = experiment.build(recipe, dataset, dtypes)
         like = lane.arrays(state, loop.Position.at_epoch(1, prepared.batches.steps, {}, dtypes))
         state = TrainState(*checkpoints.restore(checkpoints.steps[-1], like)[0]["state"])
-    return _torch_names(state.params) | _torch_names(state.buffers)
-
-
-def _torch_names(tree: dict[Any, Any], prefix: str = "") -> dict[str, np.ndarray]:
-    names = {"kernel": "weight", "scale": "weight", "mean": "running_mean", "var": "running_var"}
-    found: dict[str, np.ndarray] = {}
-    for name, value in tree.items():
-        if isinstance(value, dict):
-            found |= _torch_names(value, prefix if name == "layers" else f"{prefix}{name}.")
-        else:
-            axes = {2: (1, 0), 4: (3, 2, 0, 1)}.get(np.ndim(value)) if name == "kernel" else None
-            found[prefix + names.get(name, name)] = np.transpose(value, axes)
-    return found
+    return to_torch(rules(prepared.members[0].model), state.params, state.buffers)
 
 
 def run_torch(recipe: Recipe, dataset: data.Dataset, path: Path) -> Run:

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from flax import traverse_util
 
-from jaxnn.parity.port.layout import Layout, convolution, dense
+from jaxnn.interop.layout import Layout, convolution, dense
 
 from .prepared import Arrays
 

@@ -13,6 +13,7 @@ from jaxnn.nn.initializers import Rngs, kaiming_normal, to_conv_kernel
 
 _STEM = 64
 _Images = Float[Array, "batch height width channel"]
+_Features = Float[Array, "batch height_out width_out channel_out"]
 
 
 class ResNet(nnx.Module):
@@ -77,7 +78,7 @@ class BasicBlock(nnx.Module):
         self.bn2 = BatchNorm2d(width, param_dtype=param_dtype)
         self.downsample = _downsample(channels, width, stride, **parts)
 
-    def __call__(self, x: _Images) -> _Images:
+    def __call__(self, x: _Images) -> _Features:
         y = jax.nn.relu(self.bn1(self.conv1(x)))
         y = self.bn2(self.conv2(y))
         return jax.nn.relu(y + (x if self.downsample is None else self.downsample(x)))
@@ -101,7 +102,7 @@ class Bottleneck(nnx.Module):
         self.bn3 = BatchNorm2d(wide, param_dtype=param_dtype)
         self.downsample = _downsample(channels, wide, stride, **parts)
 
-    def __call__(self, x: _Images) -> _Images:
+    def __call__(self, x: _Images) -> _Features:
         y = jax.nn.relu(self.bn1(self.conv1(x)))
         y = jax.nn.relu(self.bn2(self.conv2(y)))
         y = self.bn3(self.conv3(y))

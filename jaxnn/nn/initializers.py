@@ -1,4 +1,4 @@
-"""PyTorch's initialization: uniform within 1/sqrt(fan_in) by default, weight and bias alike; normal where a model asks."""
+"""PyTorch's initialization: uniform within 1/sqrt(fan_in) by default, weight and bias alike; normal on request."""
 
 import math
 
@@ -36,9 +36,7 @@ def kaiming_normal(
     return normal(rngs, torch_shape, std=math.sqrt(2.0) / math.sqrt(fan), dtype=dtype)
 
 
-def normal(
-    rngs: Rngs, torch_shape: tuple[int, ...], *, std: float, dtype: jnp.dtype | type = jnp.float32
-) -> jax.Array:
+def normal(rngs: Rngs, torch_shape: tuple[int, ...], *, std: float, dtype: jnp.dtype | type = jnp.float32) -> jax.Array:
     """A weight of ``torch_shape`` as normal_(0, std) draws it."""
     if isinstance(rngs, TorchGenerator):
         return jnp.asarray(rngs.normal(torch_shape, std), dtype)

@@ -5,6 +5,7 @@ that JAX (``jaxnn``) and PyTorch (``torchref``) read the same one. Option names 
 and torch.nn's, except for ``learning_rate``.
 """
 
+from jaxnn.recipe.models import VGG as VGG
 from jaxnn.recipe.models import FashionMLP as FashionMLP
 from jaxnn.recipe.models import LeNet as LeNet
 from jaxnn.recipe.models import MnistMLP as MnistMLP
@@ -12,7 +13,6 @@ from jaxnn.recipe.models import Model as Model
 from jaxnn.recipe.models import ReluStack as ReluStack
 from jaxnn.recipe.models import ResNet as ResNet
 from jaxnn.recipe.models import TabularMLP as TabularMLP
-from jaxnn.recipe.models import VGG as VGG
 from jaxnn.recipe.recipe import Input as Input
 from jaxnn.recipe.recipe import Precision as Precision
 from jaxnn.recipe.recipe import Recipe as Recipe

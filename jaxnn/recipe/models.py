@@ -132,7 +132,9 @@ class VGG:
         _require_images(self.kind, input_shape)
         if min(input_shape[:2]) < 32:
             size = "x".join(map(str, input_shape[:2]))
-            raise UserError(f"images of {size} are too small for model vgg, which halves them five times; use 32 or more")
+            raise UserError(
+                f"images of {size} are too small for model vgg, which halves them five times; use 32 or more"
+            )
 
 
 def _require_images(kind: str, input_shape: tuple[int, ...]) -> None:

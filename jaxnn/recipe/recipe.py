@@ -37,7 +37,9 @@ class Input:
             value = getattr(self, name)
             each = value if isinstance(value, tuple) else (value,)
             require(all(map(check, each)), f"input.{name}", value, wanted)
-            require(len(each) == 1 or self.channels == 3, f"input.{name}", value, "one number, as images have 1 channel")
+            require(
+                len(each) == 1 or self.channels == 3, f"input.{name}", value, "one number, as images have 1 channel"
+            )
 
 
 Precision = Literal["float32", "bfloat16", "float64"]

@@ -2,8 +2,8 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 
+from jaxnn.interop.layout import INPUTS, OUTPUTS, Place
 from jaxnn.parity.port.families import Site, family
-from jaxnn.parity.port.layout import INPUTS, OUTPUTS, Place
 from jaxnn.parity.recording import Layer, Recording
 
 Path = tuple[str | int, ...]

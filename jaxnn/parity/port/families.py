@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from jaxnn.parity.port.layout import Layout, convolution, dense
+from jaxnn.interop.layout import Layout, convolution, dense
 
 _FAMILIES = {
     **dict.fromkeys(("linear", "nondynamicallyquantizablelinear"), "linear"),

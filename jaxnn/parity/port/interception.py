@@ -13,10 +13,10 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
+from jaxnn.interop.layout import Activations, channels_last, channels_last_features
 from jaxnn.nn.dropout import Dropout, DropoutMask
 from jaxnn.parity.port.calls import Path
 from jaxnn.parity.port.families import Site, family
-from jaxnn.parity.port.layout import Activations, channels_last, channels_last_features
 
 Call = Callable[..., Any]
 """(path, number of the call, the layer's own __call__, its first argument) -> what the layer is to return."""

@@ -12,9 +12,9 @@ from jax import Array
 
 from jaxnn import losses, optim
 from jaxnn.errors import UserError
+from jaxnn.interop.layout import OUTPUTS, Activations
 from jaxnn.optim import definitions
 from jaxnn.optim.rule import rule as make_rule
-from jaxnn.parity.port.layout import OUTPUTS, Activations
 from jaxnn.parity.recording import Arrays
 
 Loss = Callable[[Any, Any], Any]

@@ -8,9 +8,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from jaxnn.errors import UserError
+from jaxnn.interop.layout import Layout
 from jaxnn.parity.port.calls import Call, Image, Path, dotted, flattened, pair_calls
 from jaxnn.parity.port.families import Match, Site, family, layout_of, matches, may_miss
-from jaxnn.parity.port.layout import Layout
 from jaxnn.parity.recording import Recording
 
 Shapes = dict[str, tuple[int, ...]]

@@ -8,9 +8,9 @@ import jax.numpy as jnp
 from flax import nnx
 from jax import Array
 
+from jaxnn.interop.layout import INPUTS, OUTPUTS
 from jaxnn.parity.port.calls import Path
 from jaxnn.parity.port.interception import NO_BUFFER, intercepted, sharing
-from jaxnn.parity.port.layout import INPUTS, OUTPUTS
 from jaxnn.parity.port.port import Port, Pytree
 from jaxnn.parity.recording import Recording
 

@@ -7,9 +7,9 @@ from typing import Any
 from flax import nnx, traverse_util
 from jax import Array
 
+from jaxnn.interop.layout import Activations
 from jaxnn.parity.port.calls import Path
 from jaxnn.parity.port.interception import Masks
-from jaxnn.parity.port.layout import Activations
 from jaxnn.parity.port.objectives import Loss
 from jaxnn.parity.port.pairing import Pairing
 from jaxnn.parity.recording import Arrays

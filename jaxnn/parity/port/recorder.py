@@ -13,9 +13,9 @@ from jax import Array
 from jaxnn import environment
 from jaxnn import precision as precisions
 from jaxnn.errors import UserError
+from jaxnn.interop.layout import INPUTS, Activations
 from jaxnn.parity.port.calls import Path, dotted, sequences
 from jaxnn.parity.port.interception import NO_BUFFER, Masks, intercepted, layers_of, mark, sharing, sites_of
-from jaxnn.parity.port.layout import INPUTS, Activations
 from jaxnn.parity.port.objectives import resolve_loss
 from jaxnn.parity.port.pairing import Pairing, Rules, pair
 from jaxnn.parity.port.passes import alone, whole

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from jaxnn.parity.port.layout import Activations, Layout, convolution, dense
+from jaxnn.interop.layout import Activations, Layout, convolution, dense
 
 IMAGE = (3, 2, 4)
 LAYOUTS = {

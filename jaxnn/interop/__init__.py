@@ -1,0 +1,1 @@
+"""Models and training states from and to PyTorch, ONNX and StableHLO."""

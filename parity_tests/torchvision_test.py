@@ -1,0 +1,117 @@
+"""torchvision's own networks against jaxnn's and torchref's: seeded weights, layers, gradients, the document's step.
+
+Where torchvision's compiled operators do not fit the installed PyTorch they do not load; these networks need none.
+"""
+
+import sys
+from collections.abc import Callable
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+import torchref.models
+from jaxnn import models, parity, recipes
+from jaxnn.interop.state_dict import state_dict
+from jaxnn.torch_random import TorchGenerator
+from torchref.precision import default_dtype
+
+slow = pytest.mark.slow
+ALL = ["resnet18", pytest.param("resnet34", marks=slow), "resnet50", pytest.param("vgg16", marks=slow)]
+
+
+@pytest.fixture(scope="module")
+def original() -> Callable[[str], torch.nn.Module]:
+    """torchvision's network of a name, drawn from a seed in float32."""
+    try:
+        import torchvision
+    except RuntimeError:  # it describes operators that its library has not registered
+        for name in [name for name in sys.modules if name.partition(".")[0] == "torchvision"]:
+            del sys.modules[name]
+        sys.modules["torchvision._meta_registrations"] = ModuleType("torchvision._meta_registrations")
+        import torchvision
+
+    def build(name: str) -> torch.nn.Module:
+        with default_dtype("float32"):
+            torch.manual_seed(3)
+            return getattr(torchvision.models, name)()
+
+    return build
+
+
+def port(name: str, size: int) -> Any:
+    return models.build(recipes.get(name).model, input_shape=(size, size, 3), outputs=1000, rngs=TorchGenerator(3))
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_both_sides_draw_torchvision_s_weights(name: str, original: Callable[[str], torch.nn.Module]) -> None:
+    expected = {key: value.numpy() for key, value in original(name).state_dict().items()}
+    with default_dtype("float32"):
+        torch.manual_seed(3)
+        mirror = torchref.models.build(recipes.get(name).model, input_shape=(64, 64, 3), outputs=1000)
+    theirs = {key: value.numpy() for key, value in mirror.state_dict().items()}
+    for found in (theirs, state_dict(port(name, 64))):
+        assert list(found) == list(expected)
+        assert [key for key, value in expected.items() if not np.array_equal(found[key], value)] == []
+
+
+def compare(
+    name: str, original: Callable[[str], torch.nn.Module], *, size: int = 64, batch: int = 2, **options: Any
+) -> parity.Report:
+    random = np.random.default_rng(0)
+    inputs, labels = random.random((batch, 3, size, size)), random.random((batch, 1000))
+
+    def loss(prediction: Any, labels: Any) -> Any:
+        return (prediction - labels).sum()
+
+    return parity.compare(original(name), port(name, size), (inputs, labels), loss=(loss, loss), **options)
+
+
+@pytest.mark.parametrize("train", [True, False], ids=["training", "evaluation"])
+@pytest.mark.parametrize(
+    "name", ["resnet18", pytest.param("resnet34", marks=slow), pytest.param("resnet50", marks=slow)]
+)
+def test_layers_gradients_and_statistics(name: str, train: bool, original: Callable[[str], torch.nn.Module]) -> None:
+    report = compare(name, original, train=train)
+    assert report.ok, report.table()
+
+
+@slow
+@pytest.mark.parametrize(("size", "batch"), [(32, 2), (64, 1), (70, 1)])
+@pytest.mark.parametrize("train", [True, False], ids=["training", "evaluation"])
+def test_vgg16(size: int, batch: int, train: bool, original: Callable[[str], torch.nn.Module]) -> None:
+    report = compare("vgg16", original, size=size, batch=batch, train=train)
+    assert report.ok, report.table()
+
+
+@pytest.mark.parametrize("size", [1, 33, pytest.param(97, marks=slow)])
+def test_any_size_of_picture(size: int, original: Callable[[str], torch.nn.Module]) -> None:
+    report = compare("resnet18", original, size=size, train=False)
+    assert report.ok, report.table()
+
+
+@slow
+@pytest.mark.parametrize(("name", "steps"), [("resnet18", 20), ("vgg16", 3)])
+def test_the_document_s_step(name: str, steps: int, original: Callable[[str], torch.nn.Module]) -> None:
+    """(prediction - labels).sum() has no minimum, so that training explodes; PyTorch's own band is the measure."""
+    options = {"optimizer": ("sgd", {"lr": 1e-2, "momentum": 0.9}), "steps": steps}
+    report = compare(name, original, batch=1, **options)
+    assert report.ok, report.table()
+    assert {"optimizer", "trajectory"} <= {entry.level for entry in report.entries}
+
+
+def test_a_stride_in_another_place_is_caught(
+    original: Callable[[str], torch.nn.Module], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The bottleneck of the paper has its stride in the first convolution, torchvision's in the second."""
+    build = original
+
+    def moved(name: str) -> torch.nn.Module:
+        network: Any = build(name)
+        for stage in (network.layer2, network.layer3, network.layer4):
+            stage[0].conv1.stride, stage[0].conv2.stride = (2, 2), (1, 1)
+        return network
+
+    assert not compare("resnet50", moved, train=False).ok
