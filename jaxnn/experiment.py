@@ -12,7 +12,7 @@ from flax import nnx
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from jaxtyping import Int
 
-from jaxnn import data, evaluation, models, optim, schedules, step, streams
+from jaxnn import backbone, data, evaluation, models, optim, schedules, step, streams
 from jaxnn.data import Dataset
 from jaxnn.data.order import Batching, batching, total_steps
 from jaxnn.nn import Conv2d
@@ -94,6 +94,7 @@ class Experiment:
         batches, first = self.batches, (epoch - 1) * self.batches.steps
         order = member.stream.epoch_order(epoch, len(member.dataset.train), shuffle=self.recipe.shuffle)
         order = order.astype(np.int32)
+        augment = data.augment.draw(member.recipe, epoch, len(order))
         full_masks, tail_masks = member.stream.masks(epoch, batches, self.program.dropout)
         hyperparameters = member.schedule.hyperparameters(first, self.epoch_steps(epoch))
         scalars = member.rule.scalars(first, hyperparameters)
@@ -105,7 +106,9 @@ class Experiment:
 
         def part(start: int, examples: np.ndarray, masks: streams.Masks) -> EpochPart:
             rows = {name: values[start : start + len(examples)] for name, values in table.items()}
-            on_host: Any = (self.train.positions(examples), rows, masks)
+            drawn = None if augment is None else augment[start * batches.batch_size :][: examples.size]
+            drawn = None if drawn is None else drawn.reshape(*examples.shape, 3)
+            on_host: Any = (self.train.positions(examples), rows, masks, drawn)
             return EpochPart(start, examples, Segment(*on_host))
 
         cut = batches.full_steps * batches.batch_size
@@ -173,7 +176,8 @@ def member(recipe: Recipe, dataset: Dataset, dtypes: Dtypes) -> Member:
     total = total_steps(batches, recipe)
     epochs = math.ceil(total / batches.steps)
     schedule = schedules.build(recipe.schedule, optimizer=recipe.optimizer, epochs=epochs, total_steps=total)
-    return Member(recipe, dataset, model, batches, total, stream, optim.build(schedule.optimizer), schedule)
+    rule = backbone.with_state_of(optim.build(schedule.optimizer), recipe.trained_layer)
+    return Member(recipe, dataset, model, batches, total, stream, rule, schedule)
 
 
 def join(members: Sequence[Member], dtypes: Dtypes, *, memory_limit: int | None = None) -> Experiment:

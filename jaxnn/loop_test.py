@@ -65,6 +65,9 @@ VARIETY = {
     "batch norm, momentum, cosine": recipe(
         "fashion-mlp-bn", **{"optimizer.momentum": 0.9, "schedule.name": "cosine", "optimizer.learning_rate": 0.05}
     ),
+    "augmented, frozen": recipe(
+        "lenet", **{"augment.crop": 3, "augment.flip": True, "freeze_backbone": True, "optimizer.momentum": 0.9}
+    ),
     "one-cycle by steps": recipe("lenet", **{"schedule.name": "one_cycle", "optimizer.momentum": 0.9, "steps": 15}),
     "plateau, float64": recipe(
         "mnist-mlp", **{"schedule.name": "plateau", "schedule.patience": 0, "precision": "float64"}
@@ -183,9 +186,13 @@ def test_a_finished_run_is_left_alone_and_a_longer_one_goes_on(digits: Dataset, 
     assert_same(whole, grown)
 
 
-@pytest.mark.parametrize("name", ["mnist-mlp", "fashion-mlp-bn", "lenet"])
-def test_compiled_epoch_single_steps_and_streaming_agree(name: str, digits: Dataset, tmp_path: Path) -> None:
-    of = recipe(name, precision="float64")
+@pytest.mark.parametrize(
+    "of",
+    [recipe("mnist-mlp"), recipe("fashion-mlp-bn"), recipe("lenet"), VARIETY["augmented, frozen"]],
+    ids=["mnist-mlp", "fashion-mlp-bn", "lenet", "augmented, frozen"],
+)
+def test_compiled_epoch_single_steps_and_streaming_agree(of: Recipe, digits: Dataset, tmp_path: Path) -> None:
+    of = of.replace(precision="float64")
     dataset = prepared(of, digits)
     runs = {}
     for way, options in {"epoch": {}, "step": {}, "streamed": {"memory_limit": 0}}.items():

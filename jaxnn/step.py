@@ -18,7 +18,8 @@ from flax import nnx, traverse_util
 from jax.sharding import Mesh, PartitionSpec
 from jaxtyping import Array, Bool, Float, Int
 
-from jaxnn import losses, optim
+from jaxnn import backbone, losses, optim
+from jaxnn.augment import augment
 from jaxnn.nn.dropout import Dropout, DropoutMask, recording
 from jaxnn.precision import Dtypes
 from jaxnn.recipe import Clip, Input, Recipe
@@ -67,11 +68,15 @@ class Split(NamedTuple):
 
 
 class Segment(NamedTuple):
-    """Consecutive steps with equal batch sizes: examples, scalars of the optimizer and masks of each step."""
+    """Consecutive steps with equal batch sizes: examples, scalars of the optimizer and masks of each step.
+
+    ``augment``: what jaxnn.data.augment has drawn for each example, None without augmentation.
+    """
 
     order: Int[Array, "steps batch"]
     scalars: dict[str, Float[Array, " steps"]]
     masks: dict[DropoutSite, Bool[Array, "steps batch *shape"]]
+    augment: Int[Array, "steps batch 3"] | None
 
 
 @dataclass(frozen=True)
@@ -143,19 +148,25 @@ def build(
         state: TrainState, record: Record, split: Split, segment: Segment, i: Int[Array, ""]
     ) -> tuple[TrainState, Record]:
         examples = segment.order[i]
-        inputs = normalize(split.inputs[examples], split.affine)
+        inputs = split.inputs[examples]
+        if segment.augment is not None:
+            inputs = augment(inputs, segment.augment[i], recipe.augment.crop)
+        inputs = normalize(inputs, split.affine)
         labels = split.labels[examples]
         masks = _with_masks(no_masks, {site.path: mask[i] for site, mask in segment.masks.items()})
 
-        def objective(params: Pytree) -> tuple[Array, tuple[Array, Pytree]]:
+        trained = backbone.trained(state.params, recipe.trained_layer)
+
+        def objective(trained: Pytree) -> tuple[Array, tuple[Array, Pytree]]:
+            params = backbone.whole(state.params, trained)
             outputs, buffers = forward(train_graph, params, state.buffers, masks, inputs)
             return loss.value(outputs, labels), (outputs, buffers)
 
-        (value, (outputs, buffers)), gradients = jax.value_and_grad(objective, has_aux=True)(state.params)
+        (value, (outputs, buffers)), gradients = jax.value_and_grad(objective, has_aux=True)(trained)
         gradients = clip_gradients(gradients, recipe.clip)
         scalars = {name: values[i] for name, values in segment.scalars.items()}
-        updates, optimizer = rule.update(gradients, state.optimizer, state.params, scalars)
-        params = jax.tree.map(jnp.add, state.params, updates)
+        updates, optimizer = rule.update(gradients, state.optimizer, trained, scalars)
+        params = backbone.whole(state.params, jax.tree.map(jnp.add, trained, updates))
         correct = jnp.sum(losses.predictions(outputs) == labels, dtype=jnp.int32)
         record = Record(record.loss.at[i].set(value), record.correct.at[i].set(correct))
         return TrainState(state.step + 1, params, buffers, optimizer), record

@@ -38,6 +38,8 @@ TOGETHER: dict[str, Sequence[Recipe]] = {
     "dropout": each(digits("mnist-mlp", **{"model.dropout": 0.3}), *SEEDS),
     "dropout of JAX's streams": each(digits("mnist-mlp", rng="jax", **{"model.dropout": 0.3}), *SEEDS),
     "a tail, an end inside an epoch": each(digits("mnist-mlp", steps=9), *SEEDS),
+    "augmented": each(digits("mnist-mlp", **{"augment.crop": 4, "augment.flip": True}), *SEEDS),
+    "frozen": each(digits("mnist-mlp", freeze_backbone=True), *SEEDS),
     "learning rates": each(digits("fashion-mlp"), *({"optimizer.learning_rate": rate} for rate in (0.01, 0.1))),
     "momenta": each(digits("mnist-mlp", **SGD), *({"optimizer.momentum": momentum} for momentum in (0.5, 0.9))),
     "schedules": each(

@@ -41,6 +41,7 @@ INTENDED: dict[str, Reasons] = {
         "rngs": "torch draws from its global generator; JAX must be given a stream",
         "param_dtype": "torchref draws in float32 and converts the model; JAX draws in the format itself",
     },
+    "augment.augment": dict.fromkeys(("images", "drawn"), "arrays of the one framework, tensors of the other"),
     "environment": {"device": _DEVICE},
     "loop.train": {
         "memory_limit": "torchref keeps every split in memory",

@@ -51,6 +51,19 @@ CASES = [
     Case("lenet", changes={"optimizer.name": "rmsprop", "optimizer.learning_rate": 1e-3, "epochs": 1}),
     Case("lenet-3x3", changes={"loss.name": "sse", "optimizer.learning_rate": 1e-4, "epochs": 1}),
     Case("cifar-cnn", changes={"epochs": 1}),
+    Case("cifar-cnn", changes={"augment.crop": 4, "augment.flip": True, "epochs": 1}),
+    Case("lenet", changes={"augment.crop": 2, "drop_last": True, "optimizer.momentum": 0.9, "epochs": 2}),
+    Case("fashion-mlp-bn", changes={"augment.flip": True}),
+    *(
+        Case(
+            recipe,
+            changes={
+                **{"freeze_backbone": True, "optimizer.name": "sgd", "optimizer.learning_rate": 0.01, "epochs": 2},
+                **{"optimizer.momentum": 0.9, "optimizer.weight_decay": 0.1, "clip.norm": 0.5},
+            },
+        )
+        for recipe in ("mnist-mlp", "fashion-mlp-bn", "fashion-mlp-512", "lenet")
+    ),
     Case(
         "fashion-mlp",
         changes={"optimizer.name": "adamw", "optimizer.learning_rate": 1e-3, "schedule.name": "cosine", "epochs": 4},

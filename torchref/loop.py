@@ -11,12 +11,12 @@ from torch import Tensor
 from jaxnn.data import Dataset, UserError
 from jaxnn.recipe import Recipe
 from jaxnn.run_dir import Interrupted, NonFiniteLossError, RunDir
-from torchref import checkpoint, environment, order, precision, schedules, tensors
+from torchref import augment, checkpoint, environment, order, precision, schedules, tensors
 from torchref import resume as resumption
 from torchref import state as states
 from torchref.evaluate import measure
 from torchref.state import Plan, State
-from torchref.step import normalize, train_step
+from torchref.step import train_step
 
 # Without log_every the losses are looked at this often: a diverged run should not go on to its epoch's end.
 _SETTLE_EVERY = 100
@@ -124,8 +124,9 @@ def _run_steps(
     dtype = precision.dtype(recipe.precision)
     batches = draw_batches(recipe, state, examples)[: plan.steps_in(state.epoch)]
     learning_rate = state.optimizer.param_groups[0]["lr"]
-    for batch in batches[state.step_in_epoch :]:
-        x = normalize(inputs[batch], recipe.input, dtype)
+    drawn = augment.draw(recipe, state.epoch, batches, len(labels))
+    for batch, places in list(zip(batches, drawn, strict=True))[state.step_in_epoch :]:
+        x = augment.prepare(inputs[batch], places, recipe, dtype)
         value, correct = train_step(state.model, state.optimizer, state.loss, recipe.clip, x, labels[batch])
         state.tally.add(value, correct)
         learning_rate = state.optimizer.param_groups[0]["lr"]

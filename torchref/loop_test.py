@@ -9,7 +9,19 @@ from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
 from jaxnn.data import Dataset, UserError
-from jaxnn.recipe import Clip, FashionMLP, LeNet, Loss, MnistMLP, Optimizer, Recipe, Schedule, TabularMLP
+from jaxnn.recipe import (
+    Augment,
+    Clip,
+    FashionMLP,
+    Input,
+    LeNet,
+    Loss,
+    MnistMLP,
+    Optimizer,
+    Recipe,
+    Schedule,
+    TabularMLP,
+)
 from jaxnn.run_dir import Interrupted, NonFiniteLossError, RunDir
 from torchref import checkpoint, models
 from torchref.evaluate import evaluate
@@ -104,6 +116,7 @@ RESUMED = {
         "optimizer": Optimizer(name="rmsprop", learning_rate=1e-3, momentum=0.5),
         "schedule": Schedule(name="exponential"),
     },
+    "augmented, frozen": {"input": Input(size=16), "augment": Augment(crop=2, flip=True), "freeze_backbone": True},
     "steps": {"steps": 14},
 }
 

@@ -70,6 +70,8 @@ def start(recipe: Recipe, dataset: Dataset, device: torch.device, plan: Plan) ->
         outputs = 1 if recipe.loss.binary else classes
         model = models.build(recipe.model, input_shape=dataset.input_shape, outputs=outputs)
     precision.place(model, recipe.precision, device)
+    if recipe.trained_layer is not None:
+        model.requires_grad_(False).get_submodule(recipe.trained_layer).requires_grad_(True)
     optimizer = optim.build(model.parameters(), recipe.optimizer)
     scheduler = schedules.build(optimizer, recipe.schedule, recipe.optimizer, epochs=plan.epochs, steps=plan.steps)
     return State(model=model, optimizer=optimizer, scheduler=scheduler, loss=loss, epoch_rng=torch.get_rng_state())

@@ -9,10 +9,10 @@ from jaxnn.data import Dataset
 from jaxnn.errors import UserError
 from jaxnn.parity.recording import Arrays
 from jaxnn.recipe import Recipe
-from torchref import loop, precision, schedules, tensors
+from torchref import augment, loop, precision, schedules, tensors
 from torchref import state as states
 from torchref.recorder import Variation, after_step, move_by_an_ulp, rates_of
-from torchref.step import normalize, train_step
+from torchref.step import train_step
 
 
 def steps(recipe: Recipe, dataset: Dataset, variation: Variation | None = None) -> Iterator[Arrays]:
@@ -36,10 +36,11 @@ def steps(recipe: Recipe, dataset: Dataset, variation: Variation | None = None) 
         with _own_surroundings(recipe, variation.threads, stream):
             batches = loop.draw_batches(recipe, state, examples)[: plan.steps_in(state.epoch)]
             stream = torch.get_rng_state()
-        for batch in batches:
+        drawn = augment.draw(recipe, state.epoch, batches, len(examples.labels))
+        for batch, places in zip(batches, drawn, strict=True):
             # Other runs may advance between two steps of this one: the stream, threads and dtype are its own.
             with _own_surroundings(recipe, variation.threads, stream):
-                inputs = normalize(examples.inputs[batch], recipe.input, precision.dtype(recipe.precision))
+                inputs = augment.prepare(examples.inputs[batch], places, recipe, precision.dtype(recipe.precision))
                 labels = examples.labels[batch]
                 rates = rates_of(state.optimizer)
                 loss, _ = train_step(state.model, state.optimizer, state.loss, recipe.clip, inputs, labels)

@@ -1,5 +1,6 @@
 """Data sets as NumPy arrays: named ones, and files of the user's own."""
 
+from jaxnn.data import augment
 from jaxnn.data.dataset import Dataset, Split
 from jaxnn.data.download import fetch
 from jaxnn.data.fitting import prepare
@@ -11,6 +12,7 @@ __all__ = [
     "Dataset",
     "Split",
     "UserError",
+    "augment",
     "check",
     "depends_on_seed",
     "fetch",

@@ -13,6 +13,7 @@ from jaxnn.recipe.models import Model as Model
 from jaxnn.recipe.models import ReluStack as ReluStack
 from jaxnn.recipe.models import ResNet as ResNet
 from jaxnn.recipe.models import TabularMLP as TabularMLP
+from jaxnn.recipe.recipe import Augment as Augment
 from jaxnn.recipe.recipe import Input as Input
 from jaxnn.recipe.recipe import Precision as Precision
 from jaxnn.recipe.recipe import Recipe as Recipe

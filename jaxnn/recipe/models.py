@@ -1,6 +1,6 @@
 """The architectures and their sizes; jaxnn.models and torchref.models build them.
 
-``convolves``: whether convolutions are most of the work.
+``convolves``: whether convolutions are most of the work. ``head``: the last layer, under its PyTorch name.
 """
 
 from dataclasses import dataclass
@@ -23,6 +23,10 @@ class MnistMLP:
         require(all(n > 0 for n in self.hidden), "model.hidden", self.hidden, "positive widths")
         require(0 <= self.dropout < 1, "model.dropout", self.dropout, "in [0, 1)")
 
+    @property
+    def head(self) -> str:
+        return f"fc{len(self.hidden) + 1}"
+
 
 @dataclass(frozen=True, kw_only=True)
 class TabularMLP:
@@ -30,6 +34,7 @@ class TabularMLP:
 
     kind: Literal["tabular_mlp"] = "tabular_mlp"
     convolves: ClassVar[bool] = False
+    head: ClassVar[str] = "output"
     hidden: tuple[int, int] = (13, 8)
 
     def __post_init__(self) -> None:
@@ -42,6 +47,7 @@ class FashionMLP:
 
     kind: Literal["fashion_mlp"] = "fashion_mlp"
     convolves: ClassVar[bool] = False
+    head: ClassVar[str] = "output"
     hidden: int = 128
     batch_norm: bool = False
 
@@ -65,6 +71,10 @@ class ReluStack:
     def __post_init__(self) -> None:
         require(all(n > 0 for n in self.hidden), "model.hidden", self.hidden, "positive widths")
 
+    @property
+    def head(self) -> str:
+        return f"linear_relu_stack.{2 * len(self.hidden)}"  # each layer has a ReLU behind it
+
 
 @dataclass(frozen=True, kw_only=True)
 class LeNet:
@@ -72,6 +82,7 @@ class LeNet:
 
     kind: Literal["lenet"] = "lenet"
     convolves: ClassVar[bool] = True
+    head: ClassVar[str] = "fc3"
     kernel_size: int = 5
     channels: tuple[int, int] = (6, 16)
     hidden: tuple[int, int] = (120, 84)

@@ -42,6 +42,25 @@ class Input:
             )
 
 
+@dataclass(frozen=True, kw_only=True)
+class Augment:
+    """Training images changed at random, as torchvision's RandomCrop and RandomHorizontalFlip do.
+
+    ``crop``: that many zero pixels are put around the image, which is then cut to its size at a random place.
+    ``flip``: it is mirrored, left to right, with probability 1/2. Both act on the raw image, before it is scaled.
+    """
+
+    crop: int = 0
+    flip: bool = False
+
+    def __post_init__(self) -> None:
+        require(self.crop >= 0, "augment.crop", self.crop, "a number of pixels, at least 0")
+
+    @property
+    def active(self) -> bool:
+        return self.crop > 0 or self.flip
+
+
 Precision = Literal["float32", "bfloat16", "float64"]
 
 
@@ -53,7 +72,9 @@ class Recipe:
     ``steps``: train exactly that many steps, whatever ``epochs`` says. ``rng`` torch: the weights,
     batches and masks that torch.manual_seed(seed) gives; jax: JAX's own streams. ``dispatch``: one
     compiled call for many steps (epoch) or one for each (step). ``log_every``: steps between reports
-    of the running loss.
+    of the running loss. ``freeze_backbone``: only the last layer is trained, as with requires_grad False for all
+    others in PyTorch; those have no gradient, decay or optimizer state and do not count in clip.norm, but dropout
+    stays on and BatchNorm's running statistics still follow the batches.
     """
 
     name: str
@@ -63,6 +84,8 @@ class Recipe:
     label: str | None = None
     header: Literal["auto", "yes", "no"] = "auto"
     input: Input = field(default_factory=Input)
+    augment: Augment = field(default_factory=Augment)
+    freeze_backbone: bool = False
     loss: Loss = field(default_factory=Loss)
     optimizer: Optimizer = field(default_factory=Optimizer)
     schedule: Schedule = field(default_factory=Schedule)
@@ -86,6 +109,11 @@ class Recipe:
         require(self.epochs > 0, "epochs", self.epochs, "at least 1")
         require(self.steps is None or self.steps > 0, "steps", self.steps, "at least 1")
         require(self.log_every is None or self.log_every > 0, "log_every", self.log_every, "at least 1")
+        if self.augment.active:
+            if self.input.size is None:
+                raise UserError(f"augment changes images, but recipe {self.name} takes a table")
+            crop, size = self.augment.crop, self.input.size
+            require(crop < size, "augment.crop", crop, f"smaller than the images of {size}x{size}")
         if self.loss.binary and isinstance(self.model, MnistMLP | FashionMLP):
             raise UserError(
                 f"model {self.model.kind} ends in a log-softmax, of which a binary loss cannot use one output; "
@@ -101,6 +129,11 @@ class Recipe:
             groups.setdefault(group, {})[option] = changes.pop(name)
         nested = {group: dataclasses.replace(getattr(self, group), **options) for group, options in groups.items()}
         return dataclasses.replace(self, **changes, **nested)
+
+    @property
+    def trained_layer(self) -> str | None:
+        """The PyTorch name of the only layer that is trained; None if all are."""
+        return self.model.head if self.freeze_backbone else None
 
     def to_json(self) -> str:
         return json.dumps(dataclasses.asdict(self), indent=2)
