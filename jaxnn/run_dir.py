@@ -18,7 +18,7 @@ import shutil
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from jaxnn.errors import Interrupted as Interrupted
 from jaxnn.errors import NonFiniteLossError as NonFiniteLossError
@@ -26,6 +26,15 @@ from jaxnn.errors import UserError
 from jaxnn.recipe import Recipe
 
 Framework = Literal["jax", "torch"]
+
+
+class TrainedOn(NamedTuple):
+    """What a run knows of its data: ``input_shape`` (height, width, channels) or (features,) of a prepared example."""
+
+    name: str
+    classes: tuple[str, ...]
+    input_shape: tuple[int, ...]
+    examples: int
 
 
 @dataclass(frozen=True)
@@ -84,6 +93,17 @@ class RunDir:
             "started": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         }
         write_atomically(self.environment_file, json.dumps(shared | environment, indent=2) + "\n")
+
+    def trained_on(self) -> "TrainedOn":
+        """The data on which the run began, without them. Raises UserError if the record is gone or unreadable."""
+        try:
+            record = json.loads(self.environment_file.read_text())["data"]
+            shape = tuple(record["input_shape"])
+            return TrainedOn(record["name"], tuple(record["classes"]), shape, record["train_examples"])
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise UserError(
+                f"{self.environment_file} does not say what the run was trained on; train it anew"
+            ) from error
 
     def data_fingerprint(self) -> str | None:
         """That of the data on which the run began; None if the record is gone or unreadable."""

@@ -91,6 +91,7 @@ class Program:
     bounds are traced, so that any number of steps is the same program.
     ``eval_step(params, buffers, split, examples)`` -> (loss values, loss weights, predictions), each (batch,).
     ``eval_steps``: the same for all rows of ``examples`` in one call, each (batches, batch).
+    ``predict_step(params, buffers, split, examples)`` -> the model's outputs in evaluation mode, (batch, outputs).
     The first two consume ``state`` and ``record``.
     """
 
@@ -98,6 +99,7 @@ class Program:
     train_steps: Callable[..., tuple[TrainState, Record]]
     eval_step: Callable[..., tuple[Array, Array, Array]]
     eval_steps: Callable[..., tuple[Array, Array, Array]]
+    predict_step: Callable[..., Float[Array, "batch outputs"]]
     dropout: list[DropoutSite]
 
 
@@ -179,9 +181,12 @@ def build(
 
         return jax.lax.fori_loop(start, stop, body, (state, record))
 
-    def evaluate(params: Pytree, buffers: Pytree, split: Split, examples: Array) -> tuple[Array, Array, Array]:
+    def predict(params: Pytree, buffers: Pytree, split: Split, examples: Array) -> Array:
         inputs = normalize(split.inputs[examples], split.affine)
-        outputs, _ = forward(eval_graph, params, buffers, no_masks, inputs)
+        return forward(eval_graph, params, buffers, no_masks, inputs)[0]
+
+    def evaluate(params: Pytree, buffers: Pytree, split: Split, examples: Array) -> tuple[Array, Array, Array]:
+        outputs = predict(params, buffers, split, examples)
         return *loss.per_example(outputs, split.labels[examples]), losses.predictions(outputs)
 
     def evaluate_all(params: Pytree, buffers: Pytree, split: Split, examples: Array) -> tuple[Array, Array, Array]:
@@ -203,6 +208,7 @@ def build(
         train_steps=compiled(many_steps, "rrdr--", donated=(0, 1)),
         eval_step=compiled(evaluate, "rrd-"),
         eval_steps=compiled(evaluate_all, "rrd-"),
+        predict_step=compiled(predict, "rrd-"),
         dropout=_dropout_sites(model, train_graph, input_shape),
     )
 

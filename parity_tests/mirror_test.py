@@ -51,6 +51,7 @@ INTENDED: dict[str, Reasons] = {
         "split": "by keyword alone in jaxnn",
         **dict.fromkeys(("notice", "on_notice"), "torchref's hooks are called on_..."),
     },
+    "prediction.predict": dict.fromkeys(("notice", "on_notice"), "torchref's hooks are called on_..."),
     "optim.build": {"parameters": "a torch optimizer owns the parameters; one of optax is given them at each update"},
     "schedules.build": {
         "optimizer": "a torch scheduler acts on an optimizer; ours makes numbers from the recipe's, `config` there",

@@ -1,7 +1,8 @@
-"""The child process of `jaxnn train --framework torch` and of `jaxnn evaluate` on such a run.
+"""The child process of `jaxnn train --framework torch`, and of `jaxnn evaluate` and `predict` on such a run.
 
     python -m torchref train --out PATH [--resume] [--checkpoint-every N] < recipe.json
     python -m torchref evaluate --run PATH [--split test] [--data-dir DIR]
+    python -m torchref predict --run PATH IMAGE...
 
 Prints one JSON object a line: {"event": "ready" | "notice" | "progress" | "epoch" | "result" | "error", ...}.
 Exit codes: 0 done, 1 a loss was not finite, 2 bad input, 130 and 143 interrupted.
@@ -16,11 +17,12 @@ from pathlib import Path
 from typing import Any
 
 from jaxnn import data
-from jaxnn.data import Dataset, UserError
+from jaxnn.data import Dataset, UserError, pictures
 from jaxnn.recipe import Recipe
 from jaxnn.run_dir import Interrupted, NonFiniteLossError, RunDir
 from torchref.evaluate import evaluate
 from torchref.loop import train
+from torchref.prediction import predict
 
 
 class _Signaled(BaseException):
@@ -55,8 +57,10 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         if options.command == "train":
             _train(options, signals)
-        else:
+        elif options.command == "evaluate":
             _evaluate(options)
+        else:
+            _predict(options)
         return 0
     except BrokenPipeError:  # nobody listens any more
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -85,6 +89,9 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
     evaluation.add_argument("--run", type=Path, required=True)
     evaluation.add_argument("--split", choices=("train", "test"), default="test")
     evaluation.add_argument("--data-dir", help="where the data are now, if they have moved")
+    prediction = commands.add_parser("predict", help="the outputs of the newest checkpoint of a run for image files")
+    prediction.add_argument("--run", type=Path, required=True)
+    prediction.add_argument("images", type=Path, nargs="+")
     return parser.parse_args(arguments)
 
 
@@ -108,15 +115,25 @@ def _train(options: argparse.Namespace, signals: _Signals) -> None:
 
 
 def _evaluate(options: argparse.Namespace) -> None:
-    run = RunDir(options.run)
-    recipe, framework = run.read_recipe()
-    if framework != "torch":
-        raise UserError(
-            f"{options.run} was trained with --framework {framework}, whose checkpoints PyTorch cannot read"
-        )
+    run, recipe = _trained(options.run)
     if options.data_dir is not None:
         recipe = recipe.replace(data_dir=options.data_dir)
     _emit("result", **evaluate(recipe, _load(recipe), run, options.split, on_notice=_notice))
+
+
+def _predict(options: argparse.Namespace) -> None:
+    run, recipe = _trained(options.run)
+    data = run.trained_on()
+    given = pictures.read(options.images, recipe.input, shape=data.input_shape, trained_on=data.name)
+    _emit("result", outputs=predict(run, given.inputs, on_notice=_notice).tolist())
+
+
+def _trained(path: Path) -> tuple[RunDir, Recipe]:
+    run = RunDir(path)
+    recipe, framework = run.read_recipe()
+    if framework != "torch":
+        raise UserError(f"{path} was trained with --framework {framework}, whose checkpoints PyTorch cannot read")
+    return run, recipe
 
 
 def _load(recipe: Recipe) -> Dataset:

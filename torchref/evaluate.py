@@ -55,22 +55,37 @@ def evaluate(
     On the test split they equal the last row of metrics.jsonl; for the training split the names stay the
     same. Raises UserError if there is no readable checkpoint, or if it does not fit the recipe and the data.
     """
+    classes, device = len(dataset.classes), precision.device()
+    losses.build(recipe.loss, classes=classes)  # refuses a data set that the loss does not fit
+    model = trained(recipe, run, dataset.name, dataset.input_shape, classes, on_notice)
+    result = measure(model, recipe, tensors.load(getattr(dataset, split), device), classes)
+    return {"test_loss": result.pop("loss"), "test_accuracy": result.pop("accuracy")} | result
+
+
+def trained(
+    recipe: Recipe,
+    run: RunDir,
+    data: str,
+    input_shape: tuple[int, ...],
+    classes: int,
+    on_notice: Callable[[str], None],
+) -> nn.Module:
+    """The model of the run's newest readable checkpoint, on its device, in training mode.
+
+    Raises UserError if there is none, or if it does not fit the data set called ``data``.
+    """
     state = checkpoint.load(run, on_notice)
     if state is None:
         raise UserError(f"{run.path} has no checkpoint yet; train it first")
-    classes = len(dataset.classes)
     outputs = 1 if recipe.loss.binary else classes
-    losses.build(recipe.loss, classes=classes)  # refuses a data set that the loss does not fit
-    device = precision.device()
     with torch.random.fork_rng(devices=[]):  # the new weights are drawn only to be replaced
-        model = models.build(recipe.model, input_shape=dataset.input_shape, outputs=outputs)
-    precision.place(model, recipe.precision, device)
+        model = models.build(recipe.model, input_shape=input_shape, outputs=outputs)
+    precision.place(model, recipe.precision, precision.device())
     try:
         model.load_state_dict(state["model"])
     except (RuntimeError, KeyError) as error:
         raise UserError(
-            f"the checkpoint in {run.checkpoints} does not fit data set {dataset.name} of shape "
-            f"{dataset.input_shape} with {classes} classes; evaluate on the data that the run was trained on"
+            f"the checkpoint in {run.checkpoints} does not fit data set {data} of shape "
+            f"{input_shape} with {classes} classes; evaluate on the data that the run was trained on"
         ) from error
-    result = measure(model, recipe, tensors.load(getattr(dataset, split), device), classes)
-    return {"test_loss": result.pop("loss"), "test_accuracy": result.pop("accuracy")} | result
+    return model

@@ -7,7 +7,10 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from jaxnn import compilation_cache, threads, together
 from jaxnn.cli.console import TrainingDisplay
@@ -101,6 +104,19 @@ def evaluate(
     from jaxnn import loop
 
     return loop.evaluate(recipe, dataset, run, split=split, notice=notice)
+
+
+def predict(
+    framework: Framework, run: RunDir, images: Sequence[Path], inputs: np.ndarray, notice: Callable[[str], None]
+) -> np.ndarray:
+    """The outputs of the run's newest checkpoint, (images, outputs), for the files ``images``, read as ``inputs``."""
+    if framework == "torch":
+        paths = [str(path.resolve()) for path in images]  # none looks like an option
+        return np.array(_torch_process(["predict", "--run", str(run.path), *paths], "", None)["outputs"])
+    compilation_cache.choose()
+    from jaxnn import prediction
+
+    return prediction.predict(run, inputs, notice=notice)
 
 
 @contextlib.contextmanager

@@ -34,9 +34,7 @@ def run(argv: list[str]) -> int:
     if not argv:
         raise UserError("name a run: `jaxnn evaluate RUN`")
     options = parse(Options, argv, prog="jaxnn evaluate")
-    directory = RunDir(options.run)
-    if not directory.exists() and (inner := sorted(options.run.rglob("recipe.json"))):
-        raise UserError(f"{options.run} holds {len(inner)} runs; name one of them, such as {inner[0].parent}")
+    directory = directory_of(options.run)
     recipe, framework = directory.read_recipe()
     if options.data_dir is not None:
         recipe = recipe.replace(data_dir=str(options.data_dir.resolve()))
@@ -55,6 +53,14 @@ def run(argv: list[str]) -> int:
     else:
         _show(result, dataset.classes)
     return 0
+
+
+def directory_of(path: Path) -> RunDir:
+    """The run in ``path``. Raises UserError, which names one, if several are in it."""
+    directory = RunDir(path)
+    if not directory.exists() and (inner := sorted(path.rglob("recipe.json"))):
+        raise UserError(f"{path} holds {len(inner)} runs; name one of them, such as {inner[0].parent}")
+    return directory
 
 
 def _show(result: dict[str, Any], classes: tuple[str, ...]) -> None:

@@ -41,6 +41,8 @@ class Options:
     """Continue the run in --out; start it if it does not exist."""
     overwrite: bool = False
     """Replace the run in --out."""
+    image_size: int | None = None
+    """Resize all images to so many pixels each way: --input.size with --input.fit resize."""
     checkpoint_every: int | None = None
     """Steps between checkpoints inside epochs (one follows each epoch anyway)."""
     memory_limit: float | None = None
@@ -127,7 +129,8 @@ def _read(argv: list[str]) -> Options:
         raise UserError("name a recipe: `jaxnn train RECIPE`; `jaxnn recipes` lists them")
     default = Options(recipe=recipe, framework=framework)
     prog = f"jaxnn train {named or 'RECIPE'}"
-    options = parse(Options, argv if named is None else argv[1:], prog=prog, default=default)
+    arguments = argv if named is None else argv[1:]
+    options = parse(Options, [*arguments, *_image_size(argv, recipe)], prog=prog, default=default)
     if options.recipe.name != recipe.name:
         raise UserError("--name cannot be changed: the recipe is named first, `jaxnn train RECIPE`")
     if options.resume and options.overwrite:
@@ -139,6 +142,19 @@ def _read(argv: list[str]) -> Options:
     if options.resume and options.out is None:
         raise UserError("--resume needs --out RUN, the run to continue")
     return options
+
+
+def _image_size(argv: list[str], recipe: Recipe) -> list[str]:
+    """The options that --image-size stands for."""
+    size = value_of("--image-size", argv) or value_of("--image_size", argv)
+    if size is None:
+        return []
+    if recipe.input.size is None:
+        raise UserError(f"--image-size is for images, but recipe {recipe.name} takes a table; leave it out")
+    for flag in ("--input.size", "--input.fit"):
+        if has(flag, argv):
+            raise UserError(f"--image-size sets {flag} itself; leave one of the two out")
+    return ["--input.size", size, "--input.fit", "resize"]
 
 
 def _with_absolute_paths(recipe: Recipe) -> Recipe:

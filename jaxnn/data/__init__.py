@@ -1,6 +1,6 @@
 """Data sets as NumPy arrays: named ones, and files of the user's own."""
 
-from jaxnn.data import augment
+from jaxnn.data import augment, pictures
 from jaxnn.data.dataset import Dataset, Split
 from jaxnn.data.download import fetch
 from jaxnn.data.fitting import prepare
@@ -19,5 +19,6 @@ __all__ = [
     "inventory",
     "is_name",
     "load",
+    "pictures",
     "prepare",
 ]

@@ -58,4 +58,5 @@ class Dataset:
             "train_examples": len(self.train),
             "test_examples": len(self.test),
             "classes": list(self.classes),
+            "input_shape": list(self.input_shape),
         }

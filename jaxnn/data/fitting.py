@@ -30,7 +30,7 @@ def prepare(dataset: Dataset, input: Input) -> Dataset:
             "use --dataset mnist, digits or a folder of images, or a table recipe such as csv"
         )
     if dataset.is_images:
-        train, test = (Split(_fit_images(part.inputs, input, dataset), part.labels) for part in _splits(dataset))
+        train, test = (Split(fit_images(part.inputs, input, dataset.name), part.labels) for part in _splits(dataset))
     elif input.standardize:
         train, test = _standardized(dataset)
     else:
@@ -42,10 +42,14 @@ def _splits(dataset: Dataset) -> tuple[Split, Split]:
     return dataset.train, dataset.test
 
 
-def _fit_images(images: _Images, input: Input, dataset: Dataset) -> _Images:
+def fit_images(images: _Images, input: Input, name: str) -> _Images:
+    """``images`` of the size and channels that ``input`` asks for.
+
+    Raises UserError, which calls them ``name``, if they are too large to pad.
+    """
     assert input.size is not None
     if input.channels is not None:
-        images = _with_channels(images, input.channels)
+        images = with_channels(images, input.channels)
     if images.shape[1:3] == (input.size, input.size):
         return images
     if input.fit == "resize":
@@ -53,7 +57,7 @@ def _fit_images(images: _Images, input: Input, dataset: Dataset) -> _Images:
     height, width = images.shape[1:3]
     if max(height, width) > input.size:
         raise UserError(
-            f"{dataset.name} has images of {width}x{height}, too large to be padded to "
+            f"{name} has images of {width}x{height}, too large to be padded to "
             f"{input.size}x{input.size}; use --input.fit resize"
         )
     top, left = (input.size - height) // 2, (input.size - width) // 2
@@ -62,7 +66,7 @@ def _fit_images(images: _Images, input: Input, dataset: Dataset) -> _Images:
     return padded
 
 
-def _with_channels(images: _Images, channels: int) -> _Images:
+def with_channels(images: _Images, channels: int) -> _Images:
     """Grey repeated to RGB; RGB to grey by Pillow's weights (ITU-R 601-2)."""
     from PIL import Image
 

@@ -1,26 +1,20 @@
 """Folders of images, one a class, or a tar of them: [train/]CLASS/*.png|jpg, and test/CLASS/* or val/CLASS/*."""
 
 import functools
-import io
 import itertools
 import os
-import warnings
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import UInt8
 
 from jaxnn.data import split, tree
 from jaxnn.data.dataset import Dataset, Split
+from jaxnn.data.decoding import ENDINGS, Pixels, decode, refusing_bombs
 from jaxnn.errors import UserError
 
-_ENDINGS = (".png", ".jpg", ".jpeg", ".bmp", ".webp")
-_FORMATS = ("PNG", "JPEG", "BMP", "WEBP")
-_TO_GREY = ("1", "LA")
-_TO_RGB = ("RGBA", "P", "PA", "CMYK", "YCbCr")
 _WHOLE = ""  # the split of images that lie in CLASS/ without train/ above
 _TEST_NAMES = ("test", "val", "validation")
 _BATCH = 1024  # files in memory at a time
@@ -29,7 +23,7 @@ _WORTH_A_THREAD = 8192  # bytes: Pillow decodes outside Python's lock, but below
 
 class _Image(NamedTuple):
     path: PurePosixPath
-    pixels: UInt8[np.ndarray, "height width ..."]
+    pixels: Pixels
 
 
 def read(path: Path, *, name: str) -> Dataset:
@@ -40,7 +34,7 @@ def read(path: Path, *, name: str) -> Dataset:
     images, folders = _decode(path)
     by_split = _placed(images, folders)
     if not by_split:
-        raise UserError(f"{path} holds no images: put {', '.join(_ENDINGS)} files into [train/]CLASS/ folders")
+        raise UserError(f"{path} holds no images: put {', '.join(ENDINGS)} files into [train/]CLASS/ folders")
     classes = tuple(sorted({label for placed in by_split.values() for label in placed}))
     for part, placed in by_split.items():
         for label in classes:
@@ -61,21 +55,18 @@ def read(path: Path, *, name: str) -> Dataset:
 
 def _decode(path: Path) -> tuple[list[_Image], list[PurePosixPath]]:
     """All images, sorted by name, and all folders."""
-    from PIL import Image
-
     folders: list[PurePosixPath] = []
 
     def files() -> Iterator[tuple[PurePosixPath, bytes]]:
         for entry in tree.entries(path):
             if entry.is_folder:
                 folders.append(entry.path)
-            elif entry.path.suffix.lower() in _ENDINGS:
+            elif entry.path.suffix.lower() in ENDINGS:
                 yield entry.path, entry.read()
 
     images: list[_Image] = []
     remaining = files()
-    with ThreadPoolExecutor(os.cpu_count()) as pool, warnings.catch_warnings():
-        warnings.simplefilter("error", Image.DecompressionBombWarning)
+    with ThreadPoolExecutor(os.cpu_count()) as pool, refusing_bombs():
         while batch := list(itertools.islice(remaining, _BATCH)):
             many_large = sum(len(data) for _, data in batch) > len(batch) * _WORTH_A_THREAD
             images += (pool.map if many_large else map)(functools.partial(_decode_one, path), batch)
@@ -83,23 +74,8 @@ def _decode(path: Path) -> tuple[list[_Image], list[PurePosixPath]]:
 
 
 def _decode_one(path: Path, file: tuple[PurePosixPath, bytes]) -> _Image:
-    from PIL import Image
-
     inside, data = file
-    try:
-        with Image.open(io.BytesIO(data), formats=_FORMATS) as image:
-            mode = image.mode
-            if mode in ("L", "RGB"):
-                return _Image(inside, np.asarray(image))
-            if mode in _TO_GREY + _TO_RGB:
-                return _Image(inside, np.asarray(image.convert("L" if mode in _TO_GREY else "RGB")))
-    except (Image.DecompressionBombWarning, Image.DecompressionBombError) as error:
-        raise UserError(
-            f"{path}: {inside} has more than {Image.MAX_IMAGE_PIXELS} pixels; make it smaller or remove it"
-        ) from error
-    except Exception as error:  # Pillow's decoders fail on damaged bytes in many ways
-        raise UserError(f"{path}: {inside} is a broken image; replace or remove it") from error
-    raise UserError(f"{path}: {inside} has pixels of mode {mode}; save it with 8 bits a channel")
+    return _Image(inside, decode(data, f"{path}: {inside}"))
 
 
 def _placed(images: list[_Image], folders: list[PurePosixPath]) -> dict[str, dict[str, list[_Image]]]:

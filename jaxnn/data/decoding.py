@@ -1,0 +1,63 @@
+"""Picture files as arrays."""
+
+import contextlib
+import io
+import warnings
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+import numpy as np
+from jaxtyping import UInt8
+
+from jaxnn.errors import UserError
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+ENDINGS = (".png", ".jpg", ".jpeg", ".bmp", ".webp")
+_FORMATS = ("PNG", "JPEG", "BMP", "WEBP")
+_GREY = ("L", "1", "LA")
+_COLOUR = ("RGB", "RGBA", "P", "PA", "CMYK", "YCbCr")
+
+Pixels = UInt8[np.ndarray, "height width ..."]
+
+
+@contextlib.contextmanager
+def refusing_bombs() -> Iterator[None]:
+    """Inside, ``decode`` refuses files of too many pixels. Around threads and not in them: warnings are global."""
+    from PIL import Image
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", Image.DecompressionBombWarning)
+        yield
+
+
+def decode(data: bytes, name: str, *, on_white: bool = False) -> Pixels:
+    """The pixels of a PNG, JPEG, BMP or WEBP file: (height, width) if it is grey, else (height, width, 3).
+
+    ``on_white``: what is transparent shows white; else the alpha channel is left out. Raises UserError, which calls
+    the file ``name``, for a broken file, one of too many pixels or one of more than 8 bits a channel.
+    """
+    from PIL import Image
+
+    try:
+        with Image.open(io.BytesIO(data), formats=_FORMATS) as image:
+            mode = image.mode
+            picture = _on_white(image) if on_white and image.has_transparency_data else image
+            if mode in _GREY + _COLOUR:
+                wanted = "L" if mode in _GREY else "RGB"
+                return np.asarray(picture if picture.mode == wanted else picture.convert(wanted))
+    except (Image.DecompressionBombWarning, Image.DecompressionBombError) as error:
+        raise UserError(
+            f"{name} has more than {Image.MAX_IMAGE_PIXELS} pixels; make it smaller or remove it"
+        ) from error
+    except Exception as error:  # Pillow's decoders fail on damaged bytes in many ways
+        raise UserError(f"{name} is a broken image; replace or remove it") from error
+    raise UserError(f"{name} has pixels of mode {mode}; save it with 8 bits a channel")
+
+
+def _on_white(image: "Image.Image") -> "Image.Image":
+    from PIL import Image
+
+    picture = image.convert("RGBA")
+    return Image.alpha_composite(Image.new("RGBA", picture.size, "white"), picture)
