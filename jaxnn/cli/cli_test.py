@@ -50,6 +50,11 @@ MISTAKES = {
     "one-cycle without momentum": (["train", "mnist-mlp", "--dataset", "digits", "--optimizer.name", "adagrad",
                                     "--schedule.name", "one_cycle"], "momentum"),
     "evaluate nothing": (["evaluate", "nowhere"], "has no recipe.json"),
+    "image size of a table": (["train", "csv", "--dataset", "iris", "--image-size", "8"], "takes a table"),
+    "image size twice": ([*DIGITS, "--image-size", "8", "--input.size", "9"], "leave one of the two out"),
+    "augmented table": (["train", "csv", "--dataset", "iris", "--augment.flip"], "takes a table"),
+    "crop of the whole image": ([*DIGITS, "--augment.crop", "28"], "smaller than the images of 28x28"),
+    "negative crop": ([*DIGITS, "--augment.crop", "-1"], "augment.crop must be"),
     "unknown data command": (["data", "lst"], "did you mean 'list'?"),
     "check of an unknown set": (["data", "check", "digts"], "digits"),
 }  # fmt: skip
