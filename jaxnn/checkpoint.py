@@ -46,11 +46,11 @@ class Checkpoints:
         return restored["arrays"], restored["position"]
 
     def restore(self, step: int, like: Any) -> tuple[Any, dict[str, Any]]:
-        """The arrays, in the structure, shapes and dtypes of ``like``, and the position.
+        """The arrays, in the structure, shapes and dtypes of ``like`` (None: as ``read`` gives them), and the position.
 
         Raises UserError if the checkpoint is damaged or belongs to another model.
         """
-        target = jax.tree.map(lambda leaf: np.zeros(np.shape(leaf), leaf.dtype), like)
+        target = like and jax.tree.map(lambda leaf: np.zeros(np.shape(leaf), leaf.dtype), like)
         arguments = ocp.args.Composite(arrays=ocp.args.StandardRestore(target), position=ocp.args.JsonRestore())
         try:
             restored: Any = self._manager.restore(step, args=arguments)

@@ -1,8 +1,9 @@
-"""The child process of `jaxnn train --framework torch`, and of `jaxnn evaluate` and `predict` on such a run.
+"""The child process of `jaxnn train --framework torch`, and of `evaluate`, `predict` and `export` on such a run.
 
     python -m torchref train --out PATH [--resume] [--checkpoint-every N] < recipe.json
     python -m torchref evaluate --run PATH [--split test] [--data-dir DIR]
     python -m torchref predict --run PATH IMAGE...
+    python -m torchref export --run PATH --folder DIR [--layout nchw] [--opset 18]
 
 Prints one JSON object a line: {"event": "ready" | "notice" | "progress" | "epoch" | "result" | "error", ...}.
 Exit codes: 0 done, 1 a loss was not finite, 2 bad input, 130 and 143 interrupted.
@@ -21,6 +22,7 @@ from jaxnn.data import Dataset, UserError, pictures
 from jaxnn.recipe import Recipe
 from jaxnn.run_dir import Interrupted, NonFiniteLossError, RunDir
 from torchref.evaluate import evaluate
+from torchref.export import export
 from torchref.loop import train
 from torchref.prediction import predict
 
@@ -59,8 +61,10 @@ def main(arguments: list[str] | None = None) -> int:
             _train(options, signals)
         elif options.command == "evaluate":
             _evaluate(options)
-        else:
+        elif options.command == "predict":
             _predict(options)
+        else:
+            _export(options)
         return 0
     except BrokenPipeError:  # nobody listens any more
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -92,6 +96,11 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
     prediction = commands.add_parser("predict", help="the outputs of the newest checkpoint of a run for image files")
     prediction.add_argument("--run", type=Path, required=True)
     prediction.add_argument("images", type=Path, nargs="+")
+    exporting = commands.add_parser("export", help="write the newest checkpoint of a run as an ONNX file")
+    exporting.add_argument("--run", type=Path, required=True)
+    exporting.add_argument("--folder", type=Path, required=True, help="has inputs.npy; gets model.onnx, outputs.npz")
+    exporting.add_argument("--layout", choices=("nchw", "nhwc"), default="nchw")
+    exporting.add_argument("--opset", type=int, default=18)
     return parser.parse_args(arguments)
 
 
@@ -126,6 +135,13 @@ def _predict(options: argparse.Namespace) -> None:
     data = run.trained_on()
     given = pictures.read(options.images, recipe.input, shape=data.input_shape, trained_on=data.name)
     _emit("result", outputs=predict(run, given.inputs, on_notice=_notice).tolist())
+
+
+def _export(options: argparse.Namespace) -> None:
+    run, recipe = _trained(options.run)
+    notices: list[str] = []
+    export(recipe, run, options.folder, layout=options.layout, opset=options.opset, on_notice=notices.append)
+    _emit("result", notices=notices)
 
 
 def _trained(path: Path) -> tuple[RunDir, Recipe]:

@@ -17,6 +17,7 @@ _COMMANDS = {
     "train": "train a recipe, in JAX or (--framework torch) in PyTorch",
     "evaluate": "loss, accuracies and confusion matrix of a trained run",
     "predict": "class and probabilities of your own pictures, by a trained run",
+    "export": "write a trained model for other programs (ONNX, StableHLO), and check that it computes the same",
     "parity": "compare JAX with PyTorch: recipes, your own port, or two recordings",
     "bench": "measure against PyTorch and a plain flax loop; withheld where they do not agree",
     "data": "list, fetch or check data sets",

@@ -119,6 +119,14 @@ def predict(
     return prediction.predict(run, inputs, notice=notice)
 
 
+def export_torch(run: RunDir, folder: Path, notice: Callable[[str], None], *, layout: str, opset: int) -> None:
+    """Has PyTorch write a run's model and what it computes for ``folder``/inputs.npy; see torchref.export."""
+    options = ["--layout", layout, "--opset", str(opset)]
+    result = _torch_process(["export", "--run", str(run.path), "--folder", str(folder), *options], "", None)
+    for text in result["notices"]:
+        notice(text)
+
+
 @contextlib.contextmanager
 def _stop_signals() -> Iterator[list[int]]:
     """Inside, SIGINT and SIGTERM are noted in the list, for the loop to stop at its next pause; the third one kills.

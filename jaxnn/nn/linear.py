@@ -39,4 +39,4 @@ class Flatten(nnx.Module):
     def __call__(self, x: Float[Array, "batch *rest"]) -> Float[Array, "batch features"]:
         if x.ndim == 4 and x.shape[-1] > 1:
             x = jnp.transpose(x, (0, 3, 1, 2))  # (N, H, W, C) -> (N, C, H, W)
-        return x.reshape(len(x), -1)
+        return x.reshape(x.shape[0], -1)  # not len(x): an export's batch has no number

@@ -17,7 +17,8 @@ def product(x: Float[Array, "*batch in"], kernel: Float[Array, "in out"]) -> Flo
 
     A step of mnist-mlp takes 6 % less time so, one of breast-cancer 17 %.
     """
-    if x.ndim == 2 and len(x) <= _SMALL and jax.default_backend() == "cpu":
+    small = x.ndim == 2 and isinstance(x.shape[0], int) and x.shape[0] <= _SMALL  # an export's batch is a symbol
+    if small and jax.default_backend() == "cpu":
         return _product(x, kernel)
     return x @ kernel
 

@@ -1,0 +1,90 @@
+"""``jaxnn export``"""
+
+import json as json_format
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import tyro
+
+from jaxnn.cli import backends, export_programs
+from jaxnn.cli.arguments import parse
+from jaxnn.cli.console import stderr, stdout
+from jaxnn.cli.export_programs import Export
+from jaxnn.errors import UserError
+from jaxnn.run_dir import RunDir
+
+
+@dataclass(frozen=True)
+class Options:
+    """Write the model of RUN's newest checkpoint to FILE, once it is seen to compute what the run's does."""
+
+    run: tyro.conf.Positional[Path]
+    """A run directory that `jaxnn train` wrote."""
+    file: tyro.conf.Positional[Path]
+    """The file to write; its ending says the format: .onnx or .stablehlo."""
+    layout: Literal["nchw", "nhwc"] = "nchw"
+    """Images in the file's input: channels first, as PyTorch has them, or last."""
+    data_dir: Path | None = None
+    """Where the data are now, if they have moved since training."""
+    overwrite: bool = False
+    """Replace FILE."""
+    json: bool = False
+    """Print one JSON object."""
+
+
+_FORMATS: dict[str, Callable[[Export], dict[str, Any]]] = {
+    ".onnx": export_programs.onnx,
+    ".stablehlo": export_programs.stablehlo,
+}
+
+
+def run(argv: list[str]) -> int:
+    if not argv:
+        raise UserError("name a run and a file: `jaxnn export RUN model.onnx`")
+    options = parse(Options, argv, prog="jaxnn export")
+    write = _FORMATS.get(options.file.suffix.lower())
+    if write is None:
+        raise UserError(f"{options.file}: the ending must be one of {', '.join(_FORMATS)}, which says the format")
+    directory = RunDir(options.run)
+    recipe, framework = directory.read_recipe()
+    _require_writable(options.file, overwrite=options.overwrite)
+    backends.require(framework, recipe)
+
+    def notice(text: str) -> None:
+        stderr().print(f"note: {text}", markup=False)
+
+    began = time.perf_counter()
+    result = {"run": str(options.run), "file": str(options.file)}
+    result |= write(Export(directory, recipe, framework, options.file, options.layout, options.data_dir, notice))
+    result |= {"bytes": options.file.stat().st_size, "seconds": time.perf_counter() - began}
+    if options.json:
+        print(json_format.dumps(result))
+    else:
+        _show(result)
+    return 0
+
+
+def _show(result: dict[str, Any]) -> None:
+    console = stdout()
+    size, seconds = result["bytes"] / 1e6, result["seconds"]
+    console.print(f"{result['file']}: {size:,.2f} MB, {seconds:.1f} s", markup=False, soft_wrap=True)
+    if errors := result.get("errors"):
+        console.print(f"largest difference on {result['compared_on']}, of the largest output:", markup=False)
+        for pair, error in errors.items():
+            console.print(f"  {pair:<24} {error:.1e}", markup=False)
+
+
+def _require_writable(file: Path, *, overwrite: bool) -> None:
+    if file.is_dir():
+        raise UserError(f"{file} is a folder; name a file in it")
+    if file.exists() and not overwrite:
+        raise UserError(f"{file} exists already; add --overwrite to replace it, or name another file")
+    try:
+        with tempfile.TemporaryFile(dir=file.parent):
+            pass
+    except OSError as error:
+        raise UserError(f"{file} cannot be written: {file.parent}: {error.strerror}") from error
