@@ -3,7 +3,7 @@
 import shutil
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import absl.logging
 import jax
@@ -13,6 +13,15 @@ import orbax.checkpoint as ocp
 from jaxnn.errors import UserError
 
 _KEPT = 2
+
+
+class Saved(NamedTuple):
+    """A checkpoint: ``record`` is what the epoch had measured by then, None if that is not known."""
+
+    step: int
+    state: Any
+    record: Any
+    position: dict[str, Any]
 
 
 class Checkpoints:
@@ -29,43 +38,45 @@ class Checkpoints:
         """The steps saved, ascending."""
         return sorted(self._manager.all_steps())
 
-    def save(self, step: int, arrays: Any, position: dict[str, Any]) -> None:
-        """Saves a pytree of arrays and what is not arrays (JSON) after ``step`` steps."""
-        arguments = ocp.args.Composite(
-            arrays=ocp.args.StandardSave(jax.tree.map(np.asarray, arrays)), position=ocp.args.JsonSave(position)
-        )
+    def save(self, step: int, state: Any, record: Any, position: dict[str, Any]) -> None:
+        """Saves the state after ``step`` steps, what the epoch has measured so far, and what is not arrays (JSON).
+
+        ``record`` None: nothing is known of the epoch.
+        """
+        items = {
+            "state": ocp.args.StandardSave(jax.tree.map(np.asarray, state)),
+            "position": ocp.args.JsonSave(position),
+        }
+        if record is not None:
+            items["record"] = ocp.args.StandardSave(jax.tree.map(np.asarray, record))
         try:
-            self._manager.save(step, args=arguments, force=True)
+            self._manager.save(step, args=ocp.args.Composite(**items), force=True)
         except Exception as error:  # orbax and tensorstore raise many kinds for a full disk
             raise UserError(f"the checkpoint {self.folder / str(step)} cannot be written; is the disk full?") from error
 
-    def read(self, step: int) -> tuple[Any, dict[str, Any]]:
-        """The arrays as nested dicts and lists of NumPy arrays, and the position."""
-        arguments = ocp.args.Composite(arrays=ocp.args.StandardRestore(), position=ocp.args.JsonRestore())
-        restored: Any = self._manager.restore(step, args=arguments)
-        return restored["arrays"], restored["position"]
+    def restore(self, step: int, state: Any, record: Any = None) -> Saved:
+        """The checkpoint of a step, in the structures, shapes and dtypes of ``state`` and ``record``.
 
-    def restore(self, step: int, like: Any) -> tuple[Any, dict[str, Any]]:
-        """The arrays, in the structure, shapes and dtypes of ``like`` (None: as ``read`` gives them), and the position.
-
-        Raises UserError if the checkpoint is damaged or belongs to another model.
+        ``state`` None: nested dicts and lists, as it was saved; ``record`` None: leaves it out. Raises UserError if the
+        checkpoint is damaged or belongs to another model.
         """
-        target = like and jax.tree.map(lambda leaf: np.zeros(np.shape(leaf), leaf.dtype), like)
-        arguments = ocp.args.Composite(arrays=ocp.args.StandardRestore(target), position=ocp.args.JsonRestore())
+        items = {"state": ocp.args.StandardRestore(_like(state)), "position": ocp.args.JsonRestore()}
+        if record is not None and (self.folder / str(step) / "record").is_dir():
+            items["record"] = ocp.args.StandardRestore(_like(record))
         try:
-            restored: Any = self._manager.restore(step, args=arguments)
+            restored: Any = self._manager.restore(step, args=ocp.args.Composite(**items))
         except Exception as error:  # orbax and tensorstore raise many kinds for a damaged file
             raise UserError(f"the checkpoint {self.folder / str(step)} is damaged, or of another model") from error
-        return restored["arrays"], restored["position"]
+        return Saved(step, restored["state"], restored.get("record"), restored["position"])
 
-    def newest(self, like: Any, notice: Callable[[str], None]) -> tuple[int, Any, dict[str, Any]] | None:
-        """The step, arrays and position of the newest checkpoint that can be read; None if there is none at all.
+    def newest(self, notice: Callable[[str], None], state: Any, record: Any = None) -> Saved | None:
+        """The newest checkpoint that ``restore`` can read; None if there is none at all.
 
         Raises UserError if there are checkpoints and none can be read.
         """
         for step in reversed(self.steps):
             try:
-                return step, *self.restore(step, like)
+                return self.restore(step, state, record)
             except UserError as error:
                 notice(f"{error}; going back to the one before it")
         if self.steps:
@@ -84,3 +95,7 @@ class Checkpoints:
 
     def __exit__(self, *_: object) -> None:
         self._manager.close()
+
+
+def _like(tree: Any) -> Any:
+    return None if tree is None else jax.tree.map(lambda leaf: np.zeros(np.shape(leaf), leaf.dtype), tree)

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxnn import step
-from jaxnn.checkpoint import Checkpoints
+from jaxnn.checkpoint import Checkpoints, Saved
 from jaxnn.errors import NonFiniteLossError, UserError
 from jaxnn.evaluation import Evaluation
 from jaxnn.experiment import Member
@@ -100,14 +100,14 @@ class Lane:
         finite = all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(state.params))
         if finite and self.steps_done not in self.checkpoints.steps:
             position = self.position.record() | {"schedule": self.member.schedule.state()}
-            self.checkpoints.save(self.steps_done, arrays(state, self.position), position)
+            self.checkpoints.save(self.steps_done, tuple(state), self.position.arrays(), position)
 
     def restore(self, notice: Callable[[str], None]) -> None:
         """Goes to the newest checkpoint that can be read; stays at the start if there is none."""
-        saved = self.checkpoints.newest(arrays(self.state, self.position), notice)
+        saved = self.checkpoints.newest(notice, tuple(self.state), self.position.arrays())
         self.rows = self.run.read_metrics()
         if saved is not None:
-            self._go_to(*saved)
+            self._go_to(saved)
         if self.steps_done > self.member.total:
             raise UserError(
                 f"{self.run.path} has trained {self.steps_done} steps already, which is more than {self.member.total}"
@@ -124,25 +124,21 @@ class Lane:
             return True
         if step not in self.checkpoints.steps:
             return False
-        self._go_to(step, *self.checkpoints.restore(step, arrays(self.state, self.position)))
+        self._go_to(self.checkpoints.restore(step, tuple(self.state), self.position.arrays()))
         self._drop_rows()
         self.run.write_metrics(self.rows)
         return True
 
-    def _go_to(self, step: int, saved: dict[str, Any], position: dict[str, Any]) -> None:
-        self.checkpoints.discard_after(step)
-        self.state = TrainState(*jax.tree.map(jnp.asarray, saved["state"]))
-        self.member.stream.restore(position["stream"])
-        self.member.schedule.restore(position["schedule"])
-        self.position = Position.from_record(position, saved["loss"], saved["correct"])
+    def _go_to(self, saved: Saved) -> None:
+        self.checkpoints.discard_after(saved.step)
+        self.state = TrainState(*jax.tree.map(jnp.asarray, saved.state))
+        self.member.stream.restore(saved.position["stream"])
+        self.member.schedule.restore(saved.position["schedule"])
+        # Of steps that were taken elsewhere nothing is known: their losses are as those of steps to come.
+        self.position = Position.from_record(saved.position, **(saved.record or self.position.arrays()))
 
     def _drop_rows(self) -> None:
         """Drops the rows of what will be trained again."""
         self.rows = [row for row in self.rows if row["step"] <= self.steps_done]
         if not self.finished:
             self.rows = [row for row in self.rows if row["epoch"] < self.position.epoch]
-
-
-def arrays(state: TrainState, position: Position) -> dict[str, Any]:
-    """What a checkpoint holds as arrays."""
-    return {"state": tuple(state), "loss": position.loss, "correct": position.correct}

@@ -15,7 +15,7 @@ from jaxnn.checkpoint import Checkpoints
 from jaxnn.data import Dataset
 from jaxnn.errors import Interrupted, NonFiniteLossError, UserError
 from jaxnn.experiment import EpochPart, Experiment
-from jaxnn.lane import Lane, Metrics, arrays
+from jaxnn.lane import Lane, Metrics
 from jaxnn.position import Position
 from jaxnn.recipe import Recipe
 from jaxnn.run_dir import RunDir
@@ -133,10 +133,10 @@ def evaluate(
     """Loss, accuracies and confusion matrix of the run's newest readable checkpoint on a split of ``dataset``."""
     with precision.activate(recipe.precision) as dtypes, Checkpoints(run.checkpoints) as checkpoints:
         prepared, state = experiment.build(recipe, dataset, dtypes)
-        saved = checkpoints.newest(arrays(state, Position.at_epoch(1, prepared.batches.steps, {}, dtypes)), notice)
+        saved = checkpoints.newest(notice, tuple(state))
         if saved is None:
             raise UserError(f"{run.path} has no checkpoint yet; train it first, or continue it with --resume")
-        state = TrainState(*saved[1]["state"])
+        state = TrainState(*saved.state)
         return prepared.evaluate(state, prepared.train if split == "train" else prepared.test)[0].summary()
 
 

@@ -38,9 +38,9 @@ def end(run: RunDir) -> tuple[list[dict[str, Any]], dict[str, np.ndarray]]:
     rows = [{k: v for k, v in row.items() if k not in ("seconds", "examples_per_second")} for row in run.read_metrics()]
     of, _ = run.read_recipe()
     with Checkpoints(run.checkpoints) as checkpoints:
-        arrays, position = checkpoints.read(checkpoints.steps[-1])
-    leaves = {str(path): leaf for path, leaf in _flatten(arrays)}
-    return rows, leaves | {"stream": np.array(str(position["stream"]))}
+        saved = checkpoints.restore(checkpoints.steps[-1], None)
+    leaves = {str(path): leaf for path, leaf in _flatten(saved.state)}
+    return rows, leaves | {"stream": np.array(str(saved.position["stream"]))}
 
 
 def _flatten(tree: Any) -> list[tuple[Any, Any]]:

@@ -34,6 +34,10 @@ class Position:
         """What is no array, as JSON."""
         return {"epoch": self.epoch, "done": self.done, "seconds": self.seconds, "stream": self.stream}
 
+    def arrays(self) -> dict[str, np.ndarray]:
+        """The rest."""
+        return {"loss": self.loss, "correct": self.correct}
+
     @classmethod
     def from_record(cls, record: dict[str, Any], loss: np.ndarray, correct: np.ndarray) -> "Position":
         fields = {name: record[name] for name in ("epoch", "done", "seconds", "stream")}
@@ -48,17 +52,24 @@ class Position:
 
     def accuracy(self, batches: Batching) -> float:
         """On the examples of the epoch so far, as the steps saw them."""
-        return float(self.correct[: self.done].sum() / min(self.done * batches.batch_size, batches.examples))
+        measured, sizes = self._sizes(batches)
+        return float(self.correct[: self.done][measured].sum() / sizes.sum())
 
     def measured(self, batches: Batching, *, summed: bool) -> dict[str, float]:
         """The training part of a row of metrics; ``summed``: a batch's loss is a sum over its examples."""
-        sizes = np.full(self.done, batches.batch_size)
-        if batches.tail and self.done == batches.steps:
-            sizes[-1] = batches.tail
-        losses = self.loss[: self.done].astype(np.float64)
+        measured, sizes = self._sizes(batches)
+        losses = self.loss[: self.done][measured].astype(np.float64)
         return {
             "train_loss": float((losses if summed else losses * sizes).sum() / sizes.sum()),
             "train_accuracy": self.accuracy(batches),
             "seconds": self.seconds,
             "examples_per_second": float(sizes.sum() / self.seconds),
         }
+
+    def _sizes(self, batches: Batching) -> tuple[np.ndarray, np.ndarray]:
+        """Which of the steps done were taken here, not elsewhere before an import, and their numbers of examples."""
+        sizes = np.full(self.done, batches.batch_size)
+        if batches.tail and self.done == batches.steps:
+            sizes[-1] = batches.tail
+        measured = ~np.isnan(self.loss[: self.done])
+        return measured, sizes[measured]

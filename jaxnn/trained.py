@@ -35,7 +35,7 @@ class Description:
 
 @dataclass(frozen=True)
 class Trained(Description):
-    """``model`` is in evaluation mode and float32, whatever the precision of the run."""
+    """``model`` is in evaluation mode."""
 
     model: nnx.Module
 
@@ -46,21 +46,25 @@ def describe(run: RunDir, recipe: Recipe) -> Description:
     return Description(recipe, data.classes, data.input_shape)
 
 
-def load(run: RunDir, recipe: Recipe, notice: Callable[[str], None]) -> Trained:
+def load(
+    run: RunDir, recipe: Recipe, notice: Callable[[str], None], *, param_dtype: jnp.dtype | type = jnp.float32
+) -> Trained:
     """The model of a run of JAX. Says through ``notice`` which damaged checkpoints it passes over.
 
     Raises UserError if there is no checkpoint, if none can be read, or if it is of another model.
     """
     described = describe(run, recipe)
     with Checkpoints(run.checkpoints) as checkpoints:
-        saved = checkpoints.newest(None, notice)
+        saved = checkpoints.newest(notice, None)
     if saved is None:
         raise UserError(f"{run.path} has no checkpoint yet; train it first, or continue it with --resume")
-    _, params, buffers, _ = saved[1]["state"]
-    return Trained(**vars(described), model=_with(_untrained(described), {**_flat(params), **_flat(buffers)}, run))
+    _, params, buffers, _ = saved.state
+    return Trained(
+        **vars(described), model=_with(_untrained(described, param_dtype), {**_flat(params), **_flat(buffers)}, run)
+    )
 
 
-def _untrained(described: Description) -> nnx.Module:
+def _untrained(described: Description, param_dtype: jnp.dtype | type) -> nnx.Module:
     """The model's structure; its weights, which are to be replaced, are not drawn."""
     model = nnx.eval_shape(
         lambda: models.build(
@@ -68,6 +72,7 @@ def _untrained(described: Description) -> nnx.Module:
             input_shape=described.input_shape,
             outputs=described.outputs,
             rngs=nnx.Rngs(0),
+            param_dtype=param_dtype,
         )
     )
     model.eval()

@@ -13,7 +13,7 @@ import torch
 
 import torchref.loop
 import torchref.precision
-from jaxnn import data, experiment, lane, loop, precision, recipes
+from jaxnn import data, experiment, loop, precision, recipes
 from jaxnn.checkpoint import Checkpoints
 from jaxnn.interop.state_dict import rules, to_torch
 from jaxnn.recipe import Recipe
@@ -104,8 +104,7 @@ def jax_weights(recipe: Recipe, dataset: data.Dataset, run: RunDir) -> dict[str,
     """The newest checkpoint under PyTorch's names."""
     with precision.activate(recipe.precision) as dtypes, Checkpoints(run.checkpoints) as checkpoints:
         prepared, state = experiment.build(recipe, dataset, dtypes)
-        like = lane.arrays(state, loop.Position.at_epoch(1, prepared.batches.steps, {}, dtypes))
-        state = TrainState(*checkpoints.restore(checkpoints.steps[-1], like)[0]["state"])
+        state = TrainState(*checkpoints.restore(checkpoints.steps[-1], tuple(state)).state)
     return to_torch(rules(prepared.members[0].model), state.params, state.buffers)
 
 

@@ -9,8 +9,8 @@ import numpy as np
 
 from jaxnn import precision
 from jaxnn.data import Dataset
-from jaxnn.trained import Description, Trained
 from jaxnn.nn import conv_method
+from jaxnn.trained import Description, Trained
 
 EXAMPLES = 100
 TOLERANCE = 1e-5

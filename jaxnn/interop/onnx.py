@@ -14,8 +14,8 @@ import numpy as np
 from jaxnn import precision
 from jaxnn.errors import UserError
 from jaxnn.interop.image_layout import Layout, in_layout, shape_in
-from jaxnn.trained import Description, Trained
 from jaxnn.nn import conv_method
+from jaxnn.trained import Description, Trained
 
 OPSET = 18
 """ONNX 1.13, which ONNX Runtime runs from release 1.14 on."""

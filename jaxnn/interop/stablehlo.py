@@ -9,8 +9,8 @@ import numpy as np
 
 from jaxnn import precision
 from jaxnn.interop.image_layout import Layout, in_layout, shape_in
-from jaxnn.trained import Trained
 from jaxnn.nn import conv_method
+from jaxnn.trained import Trained
 
 PLATFORMS = ("cpu", "cuda", "tpu")
 

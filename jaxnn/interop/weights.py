@@ -71,7 +71,9 @@ def write_pickled(path: Path, content: dict[str, Any]) -> None:
 def require_torch(path: Path) -> None:
     """Raises UserError if PyTorch, which reads and writes .pt, is not installed."""
     if importlib.util.find_spec("torch") is None:
-        raise UserError(f"{path} needs PyTorch, which is not installed: pip install 'jaxnn[torch]', or use .safetensors")
+        raise UserError(
+            f"{path} needs PyTorch, which is not installed: pip install 'jaxnn[torch]', or use .safetensors"
+        )
 
 
 def matched(
@@ -168,7 +170,9 @@ def _safetensors(path: Path) -> Arrays:
 
 
 def _tensors(content: Any, path: Path, notice: Notice) -> Arrays:
-    inner = next((name for name in _WRAPPERS if isinstance(content, dict) and isinstance(content.get(name), dict)), None)
+    inner = next(
+        (name for name in _WRAPPERS if isinstance(content, dict) and isinstance(content.get(name), dict)), None
+    )
     if inner is not None:
         notice(f"{path}: the state_dict is its entry {inner!r}")
         content = content[inner]
