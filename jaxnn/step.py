@@ -115,9 +115,14 @@ def device_split(inputs: np.ndarray, labels: np.ndarray, spec: Input, dtypes: Dt
     is_images = inputs.dtype == np.uint8
     floats = jnp.promote_types(dtypes.param, jnp.float32)
     affine = (255.0, spec.mean, spec.std) if is_images else (1.0, 0.0, 1.0)
-    placed = jnp.asarray(inputs) if is_images else jnp.asarray(inputs, floats)
+    placed = _placed(inputs) if is_images else jnp.asarray(inputs, floats)
     scale, mean, std = (jnp.asarray(value, floats) for value in affine)
     return Split(placed, jnp.asarray(labels, jnp.int32), (scale, mean, std))
+
+
+def _placed(images: np.ndarray) -> Array:
+    """On a CPU read-only images are taken without a copy, if they are aligned (jaxnn.data.aligned)."""
+    return jnp.asarray(images) if images.flags.writeable else jax.device_put(images)
 
 
 def build(

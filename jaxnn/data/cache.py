@@ -12,8 +12,9 @@ from collections.abc import Callable
 from pathlib import Path, PurePosixPath
 
 import numpy as np
+from numpy.lib.npyio import NpzFile
 
-from jaxnn.data import tree
+from jaxnn.data import aligned, tree
 from jaxnn.data.dataset import Dataset, Split
 from jaxnn.errors import UserError
 
@@ -92,11 +93,27 @@ def read(file: Path) -> tuple[Dataset, str]:
         # Opened here, since np.load leaves a damaged file open.
         with file.open("rb") as stream, np.load(stream, allow_pickle=False) as arrays:
             about = json.loads(arrays["about"].tobytes())
-            train, test = (Split(arrays[f"{part}_inputs"], arrays[f"{part}_labels"]) for part in ("train", "test"))
+            train, test = (
+                Split(_inputs(arrays, f"{part}_inputs"), arrays[f"{part}_labels"]) for part in ("train", "test")
+            )
         dataset = Dataset(about["name"], train, test, tuple(about["classes"]), about["source"])
         return dataset, about["identity"]
     except (zipfile.BadZipFile, zlib.error, ValueError, KeyError, TypeError, EOFError) as error:
         raise UserError(f"{file} is damaged; delete it and try again") from error
+
+
+def _inputs(arrays: NpzFile, name: str) -> np.ndarray:
+    """The images ``arrays[name]`` in aligned memory."""
+    assert arrays.zip is not None  # only once it is closed
+    with arrays.zip.open(f"{name}.npy") as stream:
+        np.lib.format.read_magic(stream)
+        shape, by_columns, dtype = np.lib.format.read_array_header_1_0(stream)
+        if by_columns or dtype != np.uint8:
+            raise ValueError
+        array = aligned.empty(shape)
+        if aligned.read_into(array, stream) < array.nbytes:
+            raise EOFError
+    return aligned.frozen(array)
 
 
 def recorded_fingerprint(file: Path) -> str:

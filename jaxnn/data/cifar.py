@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from jaxnn.data import tree
+from jaxnn.data import aligned, tree
 from jaxnn.data.dataset import Dataset, Split
 from jaxnn.errors import UserError
 
@@ -49,9 +49,15 @@ def read(path: Path, *, name: str, classes: tuple[str, ...]) -> Dataset:
 
 
 def _join(parts: list[tuple[np.ndarray, np.ndarray]]) -> Split:
-    pixels = np.concatenate([pixels for pixels, _ in parts]).reshape(-1, *_SHAPE)
-    labels = np.concatenate([labels for _, labels in parts])
-    return Split(np.ascontiguousarray(pixels.transpose(0, 2, 3, 1)), labels.astype(np.int32))
+    labels = np.concatenate([labels for _, labels in parts]).astype(np.int32)
+    channels, height, width = _SHAPE
+    images = aligned.empty((len(labels), height, width, channels))
+    start = 0
+    for pixels, _ in parts:
+        stop = start + len(pixels)
+        images[start:stop] = pixels.reshape(-1, *_SHAPE).transpose(0, 2, 3, 1)
+        start = stop
+    return Split(aligned.frozen(images), labels)
 
 
 def _parse_binary(data: bytes, where: str, classes: int) -> tuple[np.ndarray, np.ndarray]:

@@ -5,6 +5,7 @@ import dataclasses
 import numpy as np
 from jaxtyping import Float32, UInt8
 
+from jaxnn.data import aligned
 from jaxnn.data.dataset import Dataset, Split
 from jaxnn.errors import UserError
 from jaxnn.recipe import Input
@@ -61,9 +62,10 @@ def fit_images(images: _Images, input: Input, name: str) -> _Images:
             f"{input.size}x{input.size}; use --input.fit resize"
         )
     top, left = (input.size - height) // 2, (input.size - width) // 2
-    padded = np.zeros((len(images), input.size, input.size, images.shape[3]), np.uint8)
+    padded = aligned.empty((len(images), input.size, input.size, images.shape[3]))
+    padded[...] = 0
     padded[:, top : top + height, left : left + width] = images
-    return padded
+    return aligned.frozen(padded)
 
 
 def with_channels(images: _Images, channels: int) -> _Images:
@@ -73,7 +75,9 @@ def with_channels(images: _Images, channels: int) -> _Images:
     if images.shape[3] == channels:
         return images
     if channels == 3:
-        return np.repeat(images, 3, axis=3)
+        colored = aligned.empty((*images.shape[:3], 3))
+        colored[...] = images
+        return aligned.frozen(colored)
     n, height, width, _ = images.shape
     column = Image.fromarray(images.reshape(n * height, width, 3))  # all images, one below the other
     return np.asarray(column.convert("L")).reshape(n, height, width, 1)
@@ -82,11 +86,11 @@ def with_channels(images: _Images, channels: int) -> _Images:
 def _resized(images: _Images, size: int) -> _Images:
     from PIL import Image
 
-    out = np.empty((len(images), size, size, images.shape[3]), np.uint8)
+    out = aligned.empty((len(images), size, size, images.shape[3]))
     for source, target in zip(images, out, strict=True):
         picture = Image.fromarray(source if source.shape[2] == 3 else source[..., 0])
         target[...] = np.asarray(picture.resize((size, size), Image.Resampling.BILINEAR)).reshape(target.shape)
-    return out
+    return aligned.frozen(out)
 
 
 def _standardized(dataset: Dataset) -> tuple[Split, Split]:

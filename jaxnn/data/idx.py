@@ -12,6 +12,7 @@ from typing import BinaryIO
 import numpy as np
 from jaxtyping import UInt8
 
+from jaxnn.data import aligned
 from jaxnn.data.dataset import Dataset, Split
 from jaxnn.errors import UserError
 
@@ -112,11 +113,12 @@ def _read(stream: BinaryIO | gzip.GzipFile, path: Path, *, axes: int, growth: in
     # Before anything is allocated: can a file of this size hold what its header claims?
     if claimed > path.stat().st_size * growth:
         raise UserError(f"{path} is cut short: its header claims {claimed} bytes of {_HOLDS[axes]}; get the file again")
-    data = stream.read(claimed + 1)
-    if len(data) != claimed:
-        held = f"only {len(data)}" if len(data) < claimed else "more"
-        raise UserError(f"{path}: the header claims {claimed} bytes but {held} follow; get the file again")
-    return np.frombuffer(bytearray(data), dtype=np.uint8).reshape(shape)  # a bytearray, so that the array is writable
+    array = aligned.empty(shape)
+    held = aligned.read_into(array, stream)
+    if held < claimed or stream.read(1):
+        follow = f"only {held}" if held < claimed else "more"
+        raise UserError(f"{path}: the header claims {claimed} bytes but {follow} follow; get the file again")
+    return aligned.frozen(array)
 
 
 def is_gzip(path: Path) -> bool:

@@ -39,7 +39,7 @@ def test_reads_what_was_written(tmp_path, write_idx, form):
     np.testing.assert_array_equal(dataset.train.inputs[..., 0], arrays[IMAGES])
     np.testing.assert_array_equal(dataset.test.labels, arrays["t10k-labels-idx1-ubyte.gz"])
     assert dataset.train.inputs.dtype == np.uint8 and dataset.train.labels.dtype == np.int32
-    assert dataset.train.inputs.flags.writeable
+    assert not dataset.train.inputs.flags.writeable
 
 
 def with_header(magic: int, *sizes: int) -> bytes:

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from jaxnn.data import split, tree
+from jaxnn.data import aligned, split, tree
 from jaxnn.data.dataset import Dataset, Split
 from jaxnn.data.decoding import ENDINGS, Pixels, decode, refusing_bombs
 from jaxnn.errors import UserError
@@ -117,8 +117,8 @@ def _require_one_size(images: list[_Image], path: Path) -> None:
 def _as_split(placed: dict[str, list[_Image]], classes: tuple[str, ...], *, rgb: bool) -> Split:
     images = [image for label in classes for image in placed[label]]
     height, width = images[0].pixels.shape[:2]
-    inputs = np.empty((len(images), height, width, 3 if rgb else 1), np.uint8)
+    inputs = aligned.empty((len(images), height, width, 3 if rgb else 1))
     for row, image in zip(inputs, images, strict=True):
         row[...] = image.pixels if image.pixels.ndim == 3 else image.pixels[..., None]
     counts = [len(placed[label]) for label in classes]
-    return Split(inputs, np.repeat(np.arange(len(classes), dtype=np.int32), counts))
+    return Split(aligned.frozen(inputs), np.repeat(np.arange(len(classes), dtype=np.int32), counts))

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
+from jaxnn.data import aligned
 from jaxnn.data.dataset import Dataset, Split
 from jaxnn.data.named import Named, Origin
 from jaxnn.errors import UserError
@@ -57,14 +58,14 @@ def _read_split(builder, part: str) -> Split:
     source = builder.as_data_source(split=part, decoders={"image": tfds.decode.SkipDecoding()})
     order = _order(len(source), part)
     shape = builder.info.features["image"].shape
-    inputs, labels = np.empty((len(source), *shape), np.uint8), np.empty(len(source), np.int32)
+    inputs, labels = aligned.empty((len(source), *shape)), np.empty(len(source), np.int32)
     for start in range(0, len(source), _CHUNK):
         keys = range(start, min(start + _CHUNK, len(source)))
         for key, example in zip(keys, source.__getitems__(list(keys)), strict=True):
             pixels = np.asarray(Image.open(io.BytesIO(example["image"]), formats=["PNG"]))
             inputs[order[key]] = pixels.reshape(shape)
             labels[order[key]] = example["label"]
-    return Split(inputs, labels)
+    return Split(aligned.frozen(inputs), labels)
 
 
 def _order(n: int, part: str) -> list[int]:
