@@ -5,11 +5,12 @@ from typing import NamedTuple
 import numpy as np
 
 from jaxnn import recipes
-from jaxnn.data import Dataset, Split, load, prepare
+from jaxnn.data import Dataset, Split, aligned, load, prepare
 from jaxnn.errors import UserError
 from jaxnn.recipe import Precision, Recipe
 
 _TRAIN, _TEST = 50_000, 10_000  # images
+_PIECE = 1000  # drawn at a time
 
 
 class Case(NamedTuple):
@@ -80,8 +81,11 @@ def dataset_of(recipe: Recipe) -> Dataset:
     shape = (recipe.input.size, recipe.input.size, recipe.input.channels or 1)
 
     def split(examples: int) -> Split:
-        images = random.integers(0, 256, (examples, *shape), dtype=np.uint8)
-        return Split(images, random.integers(0, 10, examples, dtype=np.int32))
+        images = aligned.empty((examples, *shape))
+        for start in range(0, examples, _PIECE):
+            piece = images[start : start + _PIECE]
+            piece[...] = random.integers(0, 256, piece.shape, dtype=np.uint8)
+        return Split(aligned.frozen(images), random.integers(0, 10, examples, dtype=np.int32))
 
     classes = tuple(str(number) for number in range(10))
     return Dataset("noise", split(_TRAIN), split(_TEST), classes, "np.random.default_rng(0)")

@@ -20,8 +20,9 @@ def prepare(recipe: Recipe, dataset: Dataset) -> Prepared:
     ready, state = experiment.build(recipe, dataset, precision.DTYPES[recipe.precision])
     epoch = ready.epoch_parts(1)[0][0]
     passes = -(-_STEPS // len(epoch.examples))
-    examples, segment = jax.tree.map(lambda rows: jnp.concatenate([rows] * passes), (epoch.examples, epoch.segment))
-    part = EpochPart(0, np.asarray(examples), segment)
+    # By NumPy: XLA would compile the concatenation of up to a thousand arrays, in this process' memory.
+    examples, segment = jax.tree.map(lambda rows: np.concatenate([rows] * passes), (epoch.examples, epoch.segment))
+    part = EpochPart(0, examples, jax.tree.map(jnp.asarray, segment))
     count = len(part.examples)
     record = experiment.empty_record(count, ready.dtypes)
     done = 0
