@@ -65,7 +65,7 @@ def write_pickled(path: Path, content: dict[str, Any]) -> None:
 
     buffer = io.BytesIO()
     torch.save(content, buffer)
-    write_atomically(path, buffer.getbuffer())
+    write_atomically(path, buffer.getvalue())
 
 
 def require_torch(path: Path) -> None:
@@ -117,7 +117,7 @@ def matched(
 
 
 def pretrained(recipe_name: str) -> Path:
-    """torchvision's file for a recipe in PyTorch's cache, where torchvision puts it. Raises UserError if none is there."""
+    """torchvision's file for a recipe, where it keeps what it fetches. Raises UserError if none is there."""
     home = Path(os.environ.get("TORCH_HOME", Path(os.environ.get("XDG_CACHE_HOME", "~/.cache")) / "torch"))
     folder = home.expanduser() / "hub" / "checkpoints"
     found = sorted(folder.glob(f"{recipe_name}-*.pth"))

@@ -114,6 +114,7 @@ class ResNet:
 
     kind: Literal["resnet"] = "resnet"
     convolves: ClassVar[bool] = True
+    head: ClassVar[str] = "fc"
     block: Literal["basic", "bottleneck"] = "basic"
     layers: tuple[int, int, int, int] = (2, 2, 2, 2)
 
@@ -131,6 +132,7 @@ class VGG:
 
     kind: Literal["vgg"] = "vgg"
     convolves: ClassVar[bool] = True
+    head: ClassVar[str] = "classifier.6"
     layers: tuple[int, int, int, int, int] = (2, 2, 3, 3, 3)
     dropout: float = 0.5
 

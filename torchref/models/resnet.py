@@ -19,13 +19,19 @@ class ResNet(nn.Module):
         self.relu = nn.ReLU(inplace=True)
         self.maxpool = nn.MaxPool2d(3, stride=2, padding=1)
         channels = 64
-        for number, blocks in enumerate(spec.layers, start=1):
-            width = 32 * 2**number
-            stage = []
-            for first in (True, *(False,) * (blocks - 1)):
-                stage.append(block(channels, width, stride=2 if first and number > 1 else 1))
+
+        def stage(width: int, blocks: int, stride: int) -> nn.Sequential:
+            nonlocal channels
+            layers = []
+            for number in range(blocks):
+                layers.append(block(channels, width, stride if number == 0 else 1))
                 channels = width * block.expansion
-            self.add_module(f"layer{number}", nn.Sequential(*stage))
+            return nn.Sequential(*layers)
+
+        self.layer1 = stage(64, spec.layers[0], stride=1)
+        self.layer2 = stage(128, spec.layers[1], stride=2)
+        self.layer3 = stage(256, spec.layers[2], stride=2)
+        self.layer4 = stage(512, spec.layers[3], stride=2)
         self.avgpool = nn.AdaptiveAvgPool2d(1)
         self.fc = nn.Linear(channels, outputs)
         for module in self.modules():
