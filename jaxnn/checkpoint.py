@@ -98,4 +98,4 @@ class Checkpoints:
 
 
 def _like(tree: Any) -> Any:
-    return None if tree is None else jax.tree.map(lambda leaf: np.zeros(np.shape(leaf), leaf.dtype), tree)
+    return None if tree is None else jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), tree)

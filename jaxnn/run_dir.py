@@ -174,6 +174,19 @@ def _require_writable(path: Path) -> None:
         raise UserError(f"--out {path} cannot be written: {nearest}: {error.strerror}") from error
 
 
+def require_file(file: Path, *, overwrite: bool) -> None:
+    """Raises UserError unless ``file`` can be written, and is new or may be replaced."""
+    if file.is_dir():
+        raise UserError(f"{file} is a folder; name a file in it")
+    if file.exists() and not overwrite:
+        raise UserError(f"{file} exists already; add --overwrite to replace it, or name another file")
+    try:
+        with tempfile.TemporaryFile(dir=file.parent):
+            pass
+    except OSError as error:
+        raise UserError(f"{file} cannot be written: {file.parent}: {error.strerror}") from error
+
+
 def write_atomically(path: Path, content: str | bytes) -> None:
     """Replaces ``path`` in one step; a reader sees the old content or the new, never a part."""
     data = content.encode() if isinstance(content, str) else content

@@ -214,7 +214,7 @@ def build(
         eval_step=compiled(evaluate, "rrd-"),
         eval_steps=compiled(evaluate_all, "rrd-"),
         predict_step=compiled(predict, "rrd-"),
-        dropout=_dropout_sites(model, train_graph, input_shape),
+        dropout=dropout_sites(model, input_shape),
     )
 
 
@@ -264,12 +264,12 @@ def _with_masks(template: Pytree, masks: dict[tuple[Any, ...], Array]) -> Pytree
     return traverse_util.unflatten_dict(flat | {(*path, "mask"): mask for path, mask in masks.items()})
 
 
-def _dropout_sites(model: nnx.Module, graph: Any, input_shape: tuple[int, ...]) -> list[DropoutSite]:
-    """The dropout layers that drop, in the order of their calls, from an abstract forward pass."""
+def dropout_sites(model: nnx.Module, input_shape: tuple[int, ...]) -> list[DropoutSite]:
+    """The layers that drop in a model in training mode, in the order of their calls, from an abstract forward pass."""
     sites: list[DropoutSite] = []
     if not any(isinstance(module, Dropout) and module.rate > 0 for _, module in nnx.iter_modules(model)):
         return sites
-    states = nnx.split(model, nnx.Param, DropoutMask, ...)[1:]
+    graph, *states = nnx.split(model, nnx.Param, DropoutMask, ...)
 
     def forward(x: Array) -> Array:
         merged = nnx.merge(graph, *states)

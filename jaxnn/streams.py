@@ -44,11 +44,12 @@ class TorchStream:
 
     def masks(self, epoch: int, batches: Batching, sites: list[DropoutSite]) -> tuple[Masks, Masks]:
         """Masks for the full batches and for the tail: step after step, layer after layer."""
-        full = [self._step_masks(batches.batch_size, sites) for _ in range(batches.full_steps)] if sites else []
-        tail = [self._step_masks(batches.tail, sites)] if sites and batches.tail else []
+        full = [self.step_masks(batches.batch_size, sites) for _ in range(batches.full_steps)] if sites else []
+        tail = [self.step_masks(batches.tail, sites)] if sites and batches.tail else []
         return _stacked(full, sites), _stacked(tail, sites)
 
-    def _step_masks(self, batch_size: int, sites: list[DropoutSite]) -> list[np.ndarray]:
+    def step_masks(self, batch_size: int, sites: list[DropoutSite]) -> list[np.ndarray]:
+        """The masks of one step."""
         masks = []
         for site in sites:
             *spatial, channels = site.shape

@@ -1,19 +1,21 @@
 """The model of a run of JAX with the weights of its newest checkpoint, without the run's data."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
+import jax
 import jax.numpy as jnp
-import numpy as np
-from flax import nnx
+from flax import nnx, traverse_util
 
-from jaxnn import models
+from jaxnn import backbone, models, optim, schedules, step
 from jaxnn.checkpoint import Checkpoints
 from jaxnn.errors import UserError
+from jaxnn.interop.state_dict import Rules, rules
 from jaxnn.nn import DropoutMask
 from jaxnn.recipe import Recipe
 from jaxnn.run_dir import RunDir
+from jaxnn.step import DropoutSite, TrainState
 
 
 @dataclass(frozen=True)
@@ -46,6 +48,33 @@ def describe(run: RunDir, recipe: Recipe) -> Description:
     return Description(recipe, data.classes, data.input_shape)
 
 
+class Structure(NamedTuple):
+    """What a run's model and training consist of: ``rules`` for PyTorch's names, the state as shapes and dtypes, the
+    dropout layers that drop."""
+
+    rules: Rules
+    state: TrainState
+    dropout: list[DropoutSite]
+
+
+def structure(of: Description, param_dtype: jnp.dtype | type) -> Structure:
+    """Without drawing weights, which takes seconds for a large network."""
+    found: list[Structure] = []
+    recipe = of.recipe
+    rule = backbone.with_state_of(
+        optim.build(schedules.starting_optimizer(recipe.schedule, recipe.optimizer)), recipe.trained_layer
+    )
+
+    def build() -> TrainState:
+        model = _build(of, param_dtype)
+        state = step.initial_state(model, rule)
+        found.append(Structure(rules(model), state, step.dropout_sites(model, of.input_shape)))
+        return state
+
+    shapes = jax.eval_shape(build)
+    return found[0]._replace(state=shapes)
+
+
 def load(
     run: RunDir, recipe: Recipe, notice: Callable[[str], None], *, param_dtype: jnp.dtype | type = jnp.float32
 ) -> Trained:
@@ -54,53 +83,41 @@ def load(
     Raises UserError if there is no checkpoint, if none can be read, or if it is of another model.
     """
     described = describe(run, recipe)
+    model = nnx.eval_shape(lambda: _build(described, param_dtype))
+    model.eval()
+    graph, params, masks, buffers = nnx.split(model, nnx.Param, DropoutMask, ...)
     with Checkpoints(run.checkpoints) as checkpoints:
         saved = checkpoints.newest(notice, None)
     if saved is None:
         raise UserError(f"{run.path} has no checkpoint yet; train it first, or continue it with --resume")
-    _, params, buffers, _ = saved.state
-    return Trained(
-        **vars(described), model=_with(_untrained(described, param_dtype), {**_flat(params), **_flat(buffers)}, run)
-    )
-
-
-def _untrained(described: Description, param_dtype: jnp.dtype | type) -> nnx.Module:
-    """The model's structure; its weights, which are to be replaced, are not drawn."""
-    model = nnx.eval_shape(
-        lambda: models.build(
-            described.recipe.model,
-            input_shape=described.input_shape,
-            outputs=described.outputs,
-            rngs=nnx.Rngs(0),
-            param_dtype=param_dtype,
+    _, *found, _ = saved.state
+    filled = []
+    for wanted, given in zip((params, buffers), found, strict=True):
+        pure = nnx.to_pure_dict(wanted)
+        if _shapes(pure) != _shapes(given):
+            raise UserError(f"the checkpoint in {run.checkpoints} is not of the model that {run.recipe_file} describes")
+        flat: dict[Any, Any] = traverse_util.flatten_dict(pure)
+        named = {tuple(map(str, path)): value for path, value in traverse_util.flatten_dict(given).items()}
+        filled.append(
+            traverse_util.unflatten_dict(
+                {path: jnp.asarray(named[tuple(map(str, path))], leaf.dtype) for path, leaf in flat.items()}
+            )
         )
+    no_masks = jax.tree.map(lambda mask: jnp.zeros(mask.shape, mask.dtype), nnx.to_pure_dict(masks))
+    return Trained(**vars(described), model=nnx.merge(graph, filled[0], no_masks, filled[1]))
+
+
+def _build(of: Description, param_dtype: jnp.dtype | type) -> nnx.Module:
+    return models.build(
+        of.recipe.model,
+        input_shape=of.input_shape,
+        outputs=of.outputs,
+        rngs=nnx.Rngs(0),
+        param_dtype=param_dtype,
     )
-    model.eval()
-    return model
 
 
-def _with(model: nnx.Module, arrays: dict[str, np.ndarray], run: RunDir) -> nnx.Module:
-    """Puts ``arrays``, by dotted path, into the model."""
-    graph, masks, weights = nnx.split(model, DropoutMask, ...)
-    wanted = {".".join(map(str, path)): variable for path, variable in nnx.to_flat_state(weights)}
-    shapes = {path: tuple(variable.shape) for path, variable in wanted.items()}
-    if shapes != {path: array.shape for path, array in arrays.items()}:
-        raise UserError(f"the checkpoint in {run.checkpoints} is not of the model that {run.recipe_file} describes")
-    filled = [
-        (path, variable.replace(jnp.asarray(arrays[".".join(map(str, path))], variable.dtype)))
-        for path, variable in nnx.to_flat_state(weights)
-    ]
-    no_masks = [(path, mask.replace(jnp.zeros(mask.shape, mask.dtype))) for path, mask in nnx.to_flat_state(masks)]
-    return nnx.merge(graph, nnx.from_flat_state(no_masks), nnx.from_flat_state(filled))
-
-
-def _flat(tree: dict[str, Any]) -> dict[str, np.ndarray]:
-    return dict(_leaves(tree, ""))
-
-
-def _leaves(tree: dict[str, Any], prefix: str) -> Iterator[tuple[str, np.ndarray]]:
-    for name, value in tree.items():
-        if isinstance(value, dict):
-            yield from _leaves(value, f"{prefix}{name}.")
-        else:
-            yield f"{prefix}{name}", value
+def _shapes(tree: dict[str, Any]) -> dict[tuple[str, ...], tuple[int, ...]]:
+    """By path; a checkpoint has a list's numbers as strings."""
+    flat: dict[Any, Any] = traverse_util.flatten_dict(tree)
+    return {tuple(map(str, path)): tuple(leaf.shape) for path, leaf in flat.items()}

@@ -5,6 +5,7 @@ error), 130 and 143 interrupted.
 """
 
 import importlib
+import keyword
 import os
 import signal
 import sys
@@ -17,7 +18,8 @@ _COMMANDS = {
     "train": "train a recipe, in JAX or (--framework torch) in PyTorch",
     "evaluate": "loss, accuracies and confusion matrix of a trained run",
     "predict": "class and probabilities of your own pictures, by a trained run",
-    "export": "write a trained model for other programs (ONNX, StableHLO), and check that it computes the same",
+    "export": "write a trained model for PyTorch, ONNX or StableHLO, and check that it computes the same",
+    "import": "make a run of PyTorch's weights, to evaluate, export or train on",
     "parity": "compare JAX with PyTorch: recipes, your own port, or two recordings",
     "bench": "measure against PyTorch and a plain flax loop; withheld where they do not agree",
     "data": "list, fetch or check data sets",
@@ -56,7 +58,8 @@ def _dispatch(argv: list[str]) -> int:
     command, *rest = argv
     if command not in _COMMANDS:
         raise UserError(f"there is no command {command!r}; {nearest(command, _COMMANDS)}")
-    return importlib.import_module(f"jaxnn.cli.{command}").run(rest)
+    module = f"{command}_" if keyword.iskeyword(command) else command
+    return importlib.import_module(f"jaxnn.cli.{module}").run(rest)
 
 
 def _help() -> str:

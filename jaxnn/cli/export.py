@@ -1,7 +1,6 @@
 """``jaxnn export``"""
 
 import json as json_format
-import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -10,7 +9,8 @@ from typing import Any, Literal
 
 import tyro
 
-from jaxnn.cli import backends, export_programs
+from jaxnn import run_dir
+from jaxnn.cli import backends, export_programs, export_weights
 from jaxnn.cli.arguments import parse
 from jaxnn.cli.console import stderr, stdout
 from jaxnn.cli.export_programs import Export
@@ -25,7 +25,7 @@ class Options:
     run: tyro.conf.Positional[Path]
     """A run directory that `jaxnn train` wrote."""
     file: tyro.conf.Positional[Path]
-    """The file to write; its ending says the format: .onnx or .stablehlo."""
+    """The file to write; its ending says the format: .onnx, .stablehlo, or a state_dict: .pt, .pth, .safetensors."""
     layout: Literal["nchw", "nhwc"] = "nchw"
     """Images in the file's input: channels first, as PyTorch has them, or last."""
     data_dir: Path | None = None
@@ -39,6 +39,7 @@ class Options:
 _FORMATS: dict[str, Callable[[Export], dict[str, Any]]] = {
     ".onnx": export_programs.onnx,
     ".stablehlo": export_programs.stablehlo,
+    **dict.fromkeys((".pt", ".pth", ".safetensors"), export_weights.weights),
 }
 
 
@@ -51,7 +52,7 @@ def run(argv: list[str]) -> int:
         raise UserError(f"{options.file}: the ending must be one of {', '.join(_FORMATS)}, which says the format")
     directory = RunDir(options.run)
     recipe, framework = directory.read_recipe()
-    _require_writable(options.file, overwrite=options.overwrite)
+    run_dir.require_file(options.file, overwrite=options.overwrite)
     backends.require(framework, recipe)
 
     def notice(text: str) -> None:
@@ -59,7 +60,9 @@ def run(argv: list[str]) -> int:
 
     began = time.perf_counter()
     result = {"run": str(options.run), "file": str(options.file)}
-    result |= write(Export(directory, recipe, framework, options.file, options.layout, options.data_dir, notice))
+    result |= write(
+        Export(directory, recipe, framework, options.file, options.layout, options.data_dir, options.overwrite, notice)
+    )
     result |= {"bytes": options.file.stat().st_size, "seconds": time.perf_counter() - began}
     if options.json:
         print(json_format.dumps(result))
@@ -72,19 +75,9 @@ def _show(result: dict[str, Any]) -> None:
     console = stdout()
     size, seconds = result["bytes"] / 1e6, result["seconds"]
     console.print(f"{result['file']}: {size:,.2f} MB, {seconds:.1f} s", markup=False, soft_wrap=True)
+    if optimizer := result.get("optimizer"):
+        console.print(f"{optimizer}: the optimizer after {result['step']} steps", markup=False, soft_wrap=True)
     if errors := result.get("errors"):
         console.print(f"largest difference on {result['compared_on']}, of the largest output:", markup=False)
         for pair, error in errors.items():
             console.print(f"  {pair:<24} {error:.1e}", markup=False)
-
-
-def _require_writable(file: Path, *, overwrite: bool) -> None:
-    if file.is_dir():
-        raise UserError(f"{file} is a folder; name a file in it")
-    if file.exists() and not overwrite:
-        raise UserError(f"{file} exists already; add --overwrite to replace it, or name another file")
-    try:
-        with tempfile.TemporaryFile(dir=file.parent):
-            pass
-    except OSError as error:
-        raise UserError(f"{file} cannot be written: {file.parent}: {error.strerror}") from error

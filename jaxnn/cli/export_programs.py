@@ -31,6 +31,7 @@ class Export:
     file: Path
     layout: Literal["nchw", "nhwc"]
     data_dir: Path | None
+    overwrite: bool
     notice: Callable[[str], None]
 
 

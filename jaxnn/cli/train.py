@@ -157,7 +157,7 @@ def _image_size(argv: list[str], recipe: Recipe) -> list[str]:
     return ["--input.size", size, "--input.fit", "resize"]
 
 
-def _with_absolute_paths(recipe: Recipe) -> Recipe:
+def with_absolute_paths(recipe: Recipe) -> Recipe:
     """A run must find its data again from any working directory."""
     changes: dict[str, Any] = {}
     if recipe.dataset is not None and not data.is_name(recipe.dataset):
@@ -173,7 +173,7 @@ def _jobs(options: Options, out: Path, *, explicit_batch_size: bool) -> list[Job
     jobs = []
     loaded: dict[tuple[object, ...], Dataset] = {}
     for variant in expand(options.recipe, seeds=options.seeds, sweep=options.sweep):
-        recipe = _with_absolute_paths(variant.recipe)
+        recipe = with_absolute_paths(variant.recipe)
         run = run_dir.at(out / variant.folder, resume=options.resume, overwrite=options.overwrite)
         _require_same(recipe, options, run)
         seed = recipe.seed if data.depends_on_seed(recipe.dataset) else None
