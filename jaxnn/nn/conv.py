@@ -94,7 +94,7 @@ def conv2d(
     dilation, groups) are computed by lax whatever it says.
     """
     if stride == dilation == (1, 1) and groups == 1:
-        size = toeplitz.output_size(x.shape, kernel.shape, padding)
+        size = toeplitz.output_size(x.shape[1:3], kernel.shape, padding)
         if prefers_blocks(kernel.shape, size, tile=_TILE, method=method):
             return toeplitz.conv(x, kernel, padding=padding, tile=_TILE)
     return jax.lax.conv_general_dilated(

@@ -32,5 +32,5 @@ def _fusible(conv: Conv2d, pool: MaxPool2d, x: Array) -> bool:
     if not (own and plain_conv and side_by_side) or pool.ceil_mode:
         return False
     kernel = conv.kernel[...].shape
-    size = toeplitz.output_size(x.shape, kernel, conv.padding)
+    size = toeplitz.output_size(x.shape[1:3], kernel, conv.padding)
     return prefers_blocks(kernel, size, tile=pool.kernel_size)

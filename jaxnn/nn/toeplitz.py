@@ -32,16 +32,16 @@ Image = Float[Array, "_channel _height _width _batch"]
 Matrix = Float[Array, "_rows _columns"]
 
 
-def output_size(x: tuple[int, ...], kernel: tuple[int, ...], padding: Padding) -> Pair:
-    """Height and width of the convolution of stride 1 of arrays of these shapes."""
-    return each(lambda size, pad, span: size + sum(pad) - span + 1, x[1:3], padding, kernel[:2])
+def output_size(image: Pair, kernel: tuple[int, ...], padding: Padding) -> Pair:
+    """Height and width of the convolution of stride 1 of an image of this height and width."""
+    return each(lambda size, pad, span: size + sum(pad) - span + 1, image, padding, kernel[:2])
 
 
 def conv(
     x: Float[Array, "batch height width in"], kernel: Kernel, *, padding: Padding, tile: Pair
 ) -> Float[Array, "batch height_out width_out out"]:
     """The convolution of stride 1 with zeros as padding, by tiles of ``tile`` output pixels."""
-    size = output_size(x.shape, kernel.shape, padding)
+    size = output_size(x.shape[1:3], kernel.shape, padding)
     blocking = Blocking((kernel.shape[0], kernel.shape[1]), tile, each(lambda size, tile: -(-size // tile), size, tile))
     y: Any = _conv(_batch_last(x, padding, blocking), kernel, blocking)
     return _channels_last(y[:, : size[0], : size[1]])
@@ -56,7 +56,7 @@ def conv_relu_pool(
     pool: Pair,
 ) -> Float[Array, "batch height_out width_out out"]:
     """The same, plus bias, then ReLU and the maxima of ``pool`` windows side by side, which are the tiles."""
-    size = output_size(x.shape, kernel.shape, padding)
+    size = output_size(x.shape[1:3], kernel.shape, padding)
     blocking = Blocking((kernel.shape[0], kernel.shape[1]), pool, each(lambda size, window: size // window, size, pool))
     return _channels_last(_conv_relu_pool(_batch_last(x, padding, blocking), kernel, bias, blocking))
 
