@@ -17,6 +17,8 @@ from jaxnn.recipe import Recipe
 from jaxnn.run_dir import RunDir
 from jaxnn.step import DropoutSite, TrainState
 
+Pytree = Any
+
 
 @dataclass(frozen=True)
 class Description:
@@ -82,29 +84,39 @@ def load(
 
     Raises UserError if there is no checkpoint, if none can be read, or if it is of another model.
     """
-    described = describe(run, recipe)
-    model = nnx.eval_shape(lambda: _build(described, param_dtype))
-    model.eval()
-    graph, params, masks, buffers = nnx.split(model, nnx.Param, DropoutMask, ...)
     with Checkpoints(run.checkpoints) as checkpoints:
         saved = checkpoints.newest(notice, None)
     if saved is None:
         raise UserError(f"{run.path} has no checkpoint yet; train it first, or continue it with --resume")
-    _, *found, _ = saved.state
-    filled = []
-    for wanted, given in zip((params, buffers), found, strict=True):
-        pure = nnx.to_pure_dict(wanted)
-        if _shapes(pure) != _shapes(given):
-            raise UserError(f"the checkpoint in {run.checkpoints} is not of the model that {run.recipe_file} describes")
-        flat: dict[Any, Any] = traverse_util.flatten_dict(pure)
-        named = {tuple(map(str, path)): value for path, value in traverse_util.flatten_dict(given).items()}
-        filled.append(
-            traverse_util.unflatten_dict(
-                {path: jnp.asarray(named[tuple(map(str, path))], leaf.dtype) for path, leaf in flat.items()}
-            )
-        )
+    _, params, buffers, _ = saved.state
+    return filled(describe(run, recipe), params, buffers, run, param_dtype=param_dtype)
+
+
+def filled(
+    of: Description, params: Pytree, buffers: Pytree, run: RunDir, *, param_dtype: jnp.dtype | type = jnp.float32
+) -> Trained:
+    """The model with these leaves, of nested dicts. Raises UserError if they are of another model."""
+    model = nnx.eval_shape(lambda: _build(of, param_dtype))
+    model.eval()
+    graph, *wanted, masks = nnx.split(model, nnx.Param, nnx.Not(DropoutMask), ...)
+    states = [_taken(nnx.to_pure_dict(state), given) for state, given in zip(wanted, (params, buffers), strict=True)]
+    if None in states:
+        raise UserError(f"the checkpoint in {run.checkpoints} is not of the model that {run.recipe_file} describes")
     no_masks = jax.tree.map(lambda mask: jnp.zeros(mask.shape, mask.dtype), nnx.to_pure_dict(masks))
-    return Trained(**vars(described), model=nnx.merge(graph, filled[0], no_masks, filled[1]))
+    return Trained(**vars(of), model=nnx.merge(graph, *states, no_masks))
+
+
+def _taken(wanted: Pytree, given: Pytree) -> Pytree | None:
+    """``given`` in the dtypes of ``wanted``, whose paths have numbers where a checkpoint has strings; None if it is of
+    other shapes."""
+    flat: dict[Any, Any] = traverse_util.flatten_dict(wanted)
+    named: dict[Any, Any] = {tuple(map(str, path)): x for path, x in traverse_util.flatten_dict(given).items()}
+    paths = {path: tuple(map(str, path)) for path in flat}
+    if {paths[path]: leaf.shape for path, leaf in flat.items()} != {path: x.shape for path, x in named.items()}:
+        return None
+    return traverse_util.unflatten_dict(
+        {path: jnp.asarray(named[paths[path]], leaf.dtype) for path, leaf in flat.items()}
+    )
 
 
 def _build(of: Description, param_dtype: jnp.dtype | type) -> nnx.Module:
@@ -115,9 +127,3 @@ def _build(of: Description, param_dtype: jnp.dtype | type) -> nnx.Module:
         rngs=nnx.Rngs(0),
         param_dtype=param_dtype,
     )
-
-
-def _shapes(tree: dict[str, Any]) -> dict[tuple[str, ...], tuple[int, ...]]:
-    """By path; a checkpoint has a list's numbers as strings."""
-    flat: dict[Any, Any] = traverse_util.flatten_dict(tree)
-    return {tuple(map(str, path)): tuple(leaf.shape) for path, leaf in flat.items()}

@@ -35,7 +35,7 @@ def export(
     opset: int,
     on_notice: Callable[[str], None],
 ) -> None:
-    """Writes ``folder``/model.onnx (float32, any batch size) and ``folder``/outputs.npz.
+    """Writes ``folder``/model.onnx (float32, any batch size), ``folder``/outputs.npz and ``folder``/weights.npz.
 
     ``folder``/inputs.npy has the inputs, normalized and with channels last; ``first`` in outputs.npz is what the model
     computes for the first of them alone, ``all`` for all. Raises UserError if there is no readable checkpoint.
@@ -51,6 +51,7 @@ def export(
     with torch.device("meta"):  # weights that are to be replaced are not drawn
         model = models.build(recipe.model, input_shape=data.input_shape, outputs=outputs)
     model.load_state_dict(weights, assign=True)
+    np.savez(folder / "weights.npz", **{name: value.numpy() for name, value in weights.items()})
     model.eval()
     if is_images and layout == "nchw":
         inputs = inputs.permute(0, 3, 1, 2).contiguous()

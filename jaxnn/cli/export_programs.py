@@ -76,7 +76,7 @@ def _from_jax(export: Export, name: str, program: Any) -> dict[str, Any]:
 def _from_torch(export: Export) -> dict[str, Any]:
     """As ``_from_jax``, for a run of PyTorch: a child process makes the file and says what it should compute."""
     from jaxnn import trained
-    from jaxnn.interop import onnx
+    from jaxnn.interop import agreement, onnx
 
     described = trained.describe(export.run, export.recipe)
     inputs, kind = _inputs(export, described)
@@ -87,7 +87,10 @@ def _from_torch(export: Export) -> dict[str, Any]:
         content = onnx.described(folder / "model.onnx", described, export.layout)
         with np.load(folder / "outputs.npz") as saved:
             outputs = dict(saved)
+        with np.load(folder / "weights.npz") as saved:
+            twin = agreement.jax_twin(described, dict(saved), export.run)
     runners: dict[str, Runner] = {
+        "JAX": agreement.jax_runner(twin),
         "PyTorch": lambda batch: outputs["first" if len(batch) == 1 else "all"],
         "ONNX Runtime": onnx.runner(content, export.layout),
     }

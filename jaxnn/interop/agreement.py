@@ -7,9 +7,11 @@ from collections.abc import Callable, Mapping
 import jax.numpy as jnp
 import numpy as np
 
-from jaxnn import precision
+from jaxnn import precision, trained
 from jaxnn.data import Dataset
+from jaxnn.interop.state_dict import state_dict, to_nnx
 from jaxnn.nn import conv_method
+from jaxnn.run_dir import RunDir
 from jaxnn.trained import Description, Trained
 
 EXAMPLES = 100
@@ -48,26 +50,33 @@ def examples(of: Description, dataset: Dataset | None) -> np.ndarray:
     return (inputs.astype(np.float32) / np.float32(255) - mean) / std
 
 
-def jax_runner(trained: Trained) -> Runner:
+def jax_runner(of: Trained) -> Runner:
     def run(inputs: np.ndarray) -> np.ndarray:
         with precision.activate("float32"), conv_method("lax"):
-            return np.asarray(trained.model(jnp.asarray(inputs)))  # type: ignore[operator]
+            return np.asarray(of.model(jnp.asarray(inputs)))  # type: ignore[operator]
 
     return run
 
 
-def torch_runner(trained: Trained) -> Runner | None:
+def jax_twin(described: Description, weights: Mapping[str, np.ndarray], run: RunDir) -> Trained:
+    """The model of a run of PyTorch in JAX; ``weights``: its state_dict()."""
+    structure = trained.structure(described, jnp.float32)
+    _, *trees, _ = structure.state
+    params, buffers = (to_nnx(structure.rules, weights, tree) for tree in trees)
+    return trained.filled(described, params, buffers, run)
+
+
+def torch_runner(of: Trained) -> Runner | None:
     """The PyTorch mirror with the same weights, on the CPU; None if PyTorch is not installed."""
     if importlib.util.find_spec("torch") is None:
         return None
     import torch
 
     import torchref.models
-    from jaxnn.interop.state_dict import state_dict
 
     with torch.device("meta"):  # weights that are to be replaced are not drawn
-        model = torchref.models.build(trained.recipe.model, input_shape=trained.input_shape, outputs=trained.outputs)
-    model.load_state_dict({name: torch.tensor(value) for name, value in state_dict(trained.model).items()}, assign=True)
+        model = torchref.models.build(of.recipe.model, input_shape=of.input_shape, outputs=of.outputs)
+    model.load_state_dict({name: torch.tensor(value) for name, value in state_dict(of.model).items()}, assign=True)
     model.eval()
 
     def run(inputs: np.ndarray) -> np.ndarray:

@@ -32,7 +32,7 @@ Image = Float[Array, "_channel _height _width _batch"]
 Matrix = Float[Array, "_rows _columns"]
 
 
-def output_size(image: Pair, kernel: tuple[int, ...], padding: Padding) -> Pair:
+def output_size(image: tuple[int, ...], kernel: tuple[int, ...], padding: Padding) -> Pair:
     """Height and width of the convolution of stride 1 of an image of this height and width."""
     return each(lambda size, pad, span: size + sum(pad) - span + 1, image, padding, kernel[:2])
 
