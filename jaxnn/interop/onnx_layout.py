@@ -71,7 +71,8 @@ class _Rewriting:
 
     def _fold(self, node: onnx.NodeProto) -> None:
         feeds = {name: numpy_helper.to_array(self.constants[name]) for name in node.input}
-        for name, value in zip(node.output, ReferenceEvaluator(node).run(None, feeds), strict=True):
+        computed: Any = ReferenceEvaluator(node).run(None, feeds)
+        for name, value in zip(node.output, computed, strict=True):
             self.constants[name] = numpy_helper.from_array(value, name)
 
     def _movable(self, node: onnx.NodeProto) -> bool:

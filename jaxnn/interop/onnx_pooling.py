@@ -5,6 +5,7 @@ import math
 from collections.abc import Iterator
 from typing import Any
 
+import numpy as np
 from jax import lax
 
 _TO_CHANNELS_FIRST, _TO_CHANNELS_LAST = (0, 3, 1, 2), (0, 2, 3, 1)
@@ -41,7 +42,7 @@ def _plugin(original: Any, lower: Any) -> Any:
             ctx.bind_value_for_var(eqn.outvars[0], y)
 
     plugin = Pooling.__new__(Pooling)
-    vars(plugin).update(vars(original))
+    plugin.__dict__.update(vars(original))
     return plugin
 
 
@@ -51,7 +52,8 @@ def _max_pool(builder: Any, x: Any, params: dict[str, Any]) -> Any:
 
 def _window_sums(builder: Any, x: Any, params: dict[str, Any]) -> Any:
     means = builder.AveragePool(x, **_geometry(params), count_include_pad=1)
-    return builder.Mul(means, float(math.prod(params["window_dimensions"])))
+    size = np.float32(math.prod(params["window_dimensions"]))
+    return builder.Mul(means, builder.add_initializer_from_scalar(f"window_of_{means.name}", size))
 
 
 def _geometry(params: dict[str, Any]) -> dict[str, Any]:
