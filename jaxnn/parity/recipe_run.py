@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxnn import experiment, losses, models
+from jaxnn import backbone, experiment, losses, models
 from jaxnn import precision as precisions
 from jaxnn.data import Dataset
 from jaxnn.parity import band
@@ -127,7 +127,9 @@ def _in_step(recipe: Recipe, dataset: Dataset, dtypes: Dtypes, port: Port) -> It
         updates, optimizer = prepared.rule.update(given, optimizer, params, scalars)
         return jax.tree.map(jnp.add, params, updates), optimizer
 
-    params, optimizer = jax.tree.map(jnp.array, (state.params, state.optimizer))  # of the optimizer alone
+    layer = recipe.trained_layer
+    alone = backbone.trained(state.params, layer), state.optimizer
+    params, optimizer = jax.tree.map(jnp.array, alone)  # of the optimizer alone
     theirs = stepping.steps(recipe, dataset)
     for epoch in range(1, -(-prepared.total // prepared.batches.steps) + 1):
         for part in prepared.epoch_parts(epoch)[0]:
@@ -135,7 +137,7 @@ def _in_step(recipe: Recipe, dataset: Dataset, dtypes: Dtypes, port: Port) -> It
             for i in range(min(len(part.examples), prepared.epoch_steps(epoch) - part.first)):
                 left = next(theirs)
                 state, record = prepared.advance(state, record, part, i, i + 1)
-                given = port.gradients_in_nnx(under(left, "gradient"))
+                given = backbone.trained(port.gradients_in_nnx(under(left, "gradient")), layer)
                 scalars = {name: np.asarray(values)[i] for name, values in part.segment.scalars.items()}
                 params, optimizer = update(given, optimizer, params, scalars)
                 seen = jax.device_get((record.loss[i], state, params, optimizer.slots))
