@@ -15,6 +15,7 @@ from jaxnn.checkpoint import Checkpoints
 from jaxnn.data import Dataset
 from jaxnn.errors import Interrupted, NonFiniteLossError, UserError
 from jaxnn.experiment import EpochPart, Experiment
+from jaxnn.interop import initial_weights
 from jaxnn.lane import Lane, Metrics
 from jaxnn.position import Position
 from jaxnn.recipe import Recipe
@@ -92,6 +93,9 @@ def train_together(
         batches, wanted = members[0].batches, jobs[0].recipe.batch_size
         if wanted is not None and batches.batch_size < wanted:
             hooks.notice(f"batch size {wanted} shrinks to {batches.batch_size}, the whole training set")
+        for job, member in zip(jobs, members, strict=True):
+            if job.recipe.weights is not None and not (resume and job.run.exists()):
+                initial_weights.load(member.model, job.recipe, hooks.notice)
         lanes = []
         for job, member in zip(jobs, members, strict=True):
             started = resume and job.run.exists()

@@ -68,12 +68,16 @@ def train(recipe: Recipe, dataset: Dataset, run: RunDir, framework: Framework, *
         nonlocal seen
         seen += 1
 
-    hooks = {"should_stop": lambda: until < ALL and seen >= until}
+    def should_stop() -> bool:
+        return until < ALL and seen >= until
+
     try:
         if framework == "jax":
-            loop.train(recipe, dataset, run, resume=resume, hooks=loop.Hooks(progress=progress, **hooks))
+            loop.train(
+                recipe, dataset, run, resume=resume, hooks=loop.Hooks(progress=progress, should_stop=should_stop)
+            )
         else:
-            torchref.loop.train(recipe, dataset, run, resume=resume, on_progress=progress, **hooks)
+            torchref.loop.train(recipe, dataset, run, resume=resume, on_progress=progress, should_stop=should_stop)
     except Interrupted as stopped:
         assert stopped.step == until
 
@@ -155,7 +159,7 @@ def test_a_script_s_optimizer_needs_no_position(tmp_path: Path, largest_error: C
     assert max(errors.values()) <= TOLERANCE, errors
 
 
-FAULTS: dict[str, Callable[[dict[str, Any]], None]] = {
+FAULTS: dict[str, Callable[[dict[str, Any]], Any]] = {
     "a moment": lambda training: training["state"][0]["exp_avg"].mul_(1 + 1e-6),
     "the step": lambda training: (
         [held["step"].add_(1) for held in training["state"].values()]

@@ -11,7 +11,7 @@ from torch import Tensor
 from jaxnn.data import Dataset, UserError
 from jaxnn.recipe import Recipe
 from jaxnn.run_dir import Interrupted, NonFiniteLossError, RunDir
-from torchref import augment, checkpoint, environment, order, precision, schedules, tensors
+from torchref import augment, checkpoint, environment, initial_weights, order, precision, schedules, tensors
 from torchref import resume as resumption
 from torchref import state as states
 from torchref.evaluate import measure
@@ -62,6 +62,8 @@ def train(
                 return state.rows[-1]
             state.rows = [row for row in state.rows if row["epoch"] < state.epoch]
         if saved is None:
+            if recipe.weights is not None:
+                initial_weights.load(state.model, recipe, on_notice)
             run.create(given, "torch")
             run.write_environment(environment.describe(dataset, device))
         else:

@@ -71,7 +71,9 @@ def _scaled(inputs: np.ndarray, recipe: Recipe) -> np.ndarray:
         return inputs.astype(floats)
     images = inputs.astype(floats) / floats(255)
     spec = recipe.input
-    return images if (spec.mean, spec.std) == (0.0, 1.0) else (images - floats(spec.mean)) / floats(spec.std)
+    if (spec.mean, spec.std) == (0.0, 1.0):
+        return images
+    return (images - np.asarray(spec.mean, floats)) / np.asarray(spec.std, floats)
 
 
 def _transformation(recipe: Recipe) -> optax.GradientTransformation:

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 from flax import nnx
 
 from jaxnn import recipe
+from jaxnn.errors import UserError
 
 _UNDRAWN = jax.nn.initializers.zeros  # the weights are PyTorch's
 
@@ -89,6 +90,8 @@ def build(spec: recipe.Model, input_shape: tuple[int, ...], outputs: int, *, par
             norm = nnx.BatchNorm(input_shape[-1], momentum=0.9, epsilon=1e-5, rngs=nnx.Rngs(0))
             own: dict[str, Any] = {"bias": False, "normalize": norm if spec.batch_norm else None}
             return FullyConnected(names, widths, (nnx.relu, _log_softmax), **own, **types)
+        case recipe.ResNet() | recipe.VGG():
+            raise UserError(f"the plain flax loop has no {spec.kind}; leave it out with --rivals")
 
 
 def _log_softmax(x: jax.Array) -> jax.Array:

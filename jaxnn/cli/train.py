@@ -22,6 +22,7 @@ from jaxnn.cli.sweep import expand
 from jaxnn.data import Dataset
 from jaxnn.data.order import batching, total_steps
 from jaxnn.errors import Ended, Interrupted, UserError
+from jaxnn.interop import weights
 from jaxnn.recipe import Recipe
 from jaxnn.run_dir import Framework, RunDir
 from jaxnn.together import Job
@@ -163,6 +164,10 @@ def with_absolute_paths(recipe: Recipe) -> Recipe:
     if recipe.dataset is not None and not data.is_name(recipe.dataset):
         path = Path(recipe.dataset).expanduser()
         changes["dataset"] = str(path.resolve()) if path.exists() else recipe.dataset
+    if recipe.weights == "pretrained":
+        changes["weights"] = str(weights.pretrained(recipe.name))
+    elif recipe.weights is not None:
+        changes["weights"] = str(Path(recipe.weights).expanduser().resolve())
     if recipe.data_dir is not None:
         changes["data_dir"] = str(Path(recipe.data_dir).resolve())
     return recipe.replace(**changes)

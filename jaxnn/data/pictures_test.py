@@ -1,6 +1,7 @@
 """The user's own picture files: size, channels, transparency, light and dark."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,17 +16,18 @@ DIGIT[5:35, 12:18] = 200
 GREY, COLOUR = (28, 28, 1), (28, 28, 3)
 
 
-def read(path: Path, shape: tuple[int, ...] = GREY, trained_on: str = "pets", **options: str) -> pictures.Pictures:
+def read(path: Path, shape: tuple[int, ...] = GREY, trained_on: str = "pets", **options: Any) -> pictures.Pictures:
     return pictures.read([path], Input(size=28, **options), shape=shape, trained_on=trained_on)
 
 
 @pytest.mark.parametrize("ending", ["png", "bmp", "webp"])
 @pytest.mark.parametrize("channels", [1, 3])
 @pytest.mark.parametrize("fit", ["pad", "resize"])
-def test_a_file_becomes_what_a_training_image_becomes(ending: str, channels: int, fit: str, tmp_path: Path) -> None:
+def test_a_file_becomes_what_a_training_image_becomes(ending: str, channels: int, fit: Any, tmp_path: Path) -> None:
     image = np.random.default_rng(0).integers(0, 256, (20, 24, 3)).astype(np.uint8)
     path = tmp_path / f"one.{ending}"
-    Image.fromarray(image).save(path, **({"lossless": True} if ending == "webp" else {}))
+    options: dict[str, Any] = {"lossless": True} if ending == "webp" else {}
+    Image.fromarray(image).save(path, **options)
     split = Split(image[None], np.zeros(1, np.int32))
     expected = prepare(Dataset("set", split, split, ("a",), ""), Input(size=28, channels=channels, fit=fit))
     found = read(path, (28, 28, channels), fit=fit)

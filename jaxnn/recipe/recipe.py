@@ -72,7 +72,8 @@ class Recipe:
     ``steps``: train exactly that many steps, whatever ``epochs`` says. ``rng`` torch: the weights,
     batches and masks that torch.manual_seed(seed) gives; jax: JAX's own streams. ``dispatch``: one
     compiled call for many steps (epoch) or one for each (step). ``log_every``: steps between reports
-    of the running loss. ``freeze_backbone``: only the last layer is trained, as with requires_grad False for all
+    of the running loss. ``weights``: the state_dict, .pt or .safetensors, that the run starts from ("pretrained":
+    torchvision's own in PyTorch's cache); its last layer may be for other classes. ``freeze_backbone``: only the last layer is trained, as with requires_grad False for all
     others in PyTorch; those have no gradient, decay or optimizer state and do not count in clip.norm, but dropout
     stays on and BatchNorm's running statistics still follow the batches.
     """
@@ -85,6 +86,7 @@ class Recipe:
     header: Literal["auto", "yes", "no"] = "auto"
     input: Input = field(default_factory=Input)
     augment: Augment = field(default_factory=Augment)
+    weights: str | None = None
     freeze_backbone: bool = False
     loss: Loss = field(default_factory=Loss)
     optimizer: Optimizer = field(default_factory=Optimizer)
