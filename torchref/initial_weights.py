@@ -19,7 +19,5 @@ def load(model: nn.Module, recipe: Recipe, notice: Callable[[str], None]) -> Non
     assert recipe.weights is not None
     file = Path(recipe.weights)
     shapes = {key: (tuple(value.shape), value.cpu().numpy().dtype) for key, value in model.state_dict().items()}
-    arrays = weights.matched(
-        weights.read(file, notice), shapes, where=str(file), notice=notice, head=recipe.model.head
-    )
+    arrays = weights.matched(weights.read(file, notice), shapes, where=str(file), notice=notice, head=recipe.model.head)
     model.load_state_dict({key: torch.from_numpy(np.array(value)) for key, value in arrays.items()}, strict=False)

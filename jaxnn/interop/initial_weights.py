@@ -20,14 +20,12 @@ def load(model: nnx.Module, recipe: Recipe, notice: Callable[[str], None]) -> No
     assert recipe.weights is not None
     file = Path(recipe.weights)
     shapes = {key: (value.shape, value.dtype) for key, value in state_dict(model).items()}
-    arrays = weights.matched(
-        weights.read(file, notice), shapes, where=str(file), notice=notice, head=recipe.model.head
-    )
+    arrays = weights.matched(weights.read(file, notice), shapes, where=str(file), notice=notice, head=recipe.model.head)
     for key, leaf in rules(model).items():
         if key not in arrays:
             continue
         owner: Any = model
         for part in leaf.path[:-1]:
             owner = owner[part] if isinstance(part, int) else getattr(owner, part)
-        variable, value = getattr(owner, leaf.path[-1]), arrays[key]
+        variable, value = getattr(owner, str(leaf.path[-1])), arrays[key]
         variable[...] = jnp.asarray(leaf.layout.to_nnx(value) if value.ndim else value, variable[...].dtype)

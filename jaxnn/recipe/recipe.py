@@ -73,9 +73,10 @@ class Recipe:
     batches and masks that torch.manual_seed(seed) gives; jax: JAX's own streams. ``dispatch``: one
     compiled call for many steps (epoch) or one for each (step). ``log_every``: steps between reports
     of the running loss. ``weights``: the state_dict, .pt or .safetensors, that the run starts from ("pretrained":
-    torchvision's own in PyTorch's cache); its last layer may be for other classes. ``freeze_backbone``: only the last layer is trained, as with requires_grad False for all
-    others in PyTorch; those have no gradient, decay or optimizer state and do not count in clip.norm, but dropout
-    stays on and BatchNorm's running statistics still follow the batches.
+    torchvision's own in PyTorch's cache); its last layer may be for other classes. ``freeze_backbone``: only the
+    last layer is trained, as with requires_grad False for all others in PyTorch; those have no gradient, decay or
+    optimizer state and do not count in clip.norm, but dropout stays on and BatchNorm's running statistics still
+    follow the batches.
     """
 
     name: str
