@@ -4,16 +4,17 @@ from collections.abc import Callable
 
 import numpy as np
 from flax import nnx
-from jaxtyping import Float64, UInt8
+from jaxtyping import Float64
 
 from jaxnn import optim, precision, step, trained
+from jaxnn.data.pictures import Images
 from jaxnn.nn import DropoutMask
 from jaxnn.run_dir import RunDir
 
 
 def predict(
-    run: RunDir, images: UInt8[np.ndarray, "batch height width channels"], *, notice: Callable[[str], None]
-) -> Float64[np.ndarray, "batch outputs"]:
+    run: RunDir, images: Images, *, notice: Callable[[str], None]
+) -> Float64[np.ndarray, "pictures outputs"]:
     """The outputs of the run's newest readable checkpoint, in evaluation mode, for images of its input's shape."""
     recipe, _ = run.read_recipe()
     with precision.activate(recipe.precision) as dtypes:

@@ -4,8 +4,9 @@ from collections.abc import Callable
 
 import numpy as np
 import torch
-from jaxtyping import Float64, UInt8
+from jaxtyping import Float64
 
+from jaxnn.data.pictures import Images
 from jaxnn.run_dir import RunDir
 from torchref import precision
 from torchref.evaluate import trained
@@ -13,8 +14,8 @@ from torchref.step import normalize
 
 
 def predict(
-    run: RunDir, images: UInt8[np.ndarray, "batch height width channels"], *, on_notice: Callable[[str], None]
-) -> Float64[np.ndarray, "batch outputs"]:
+    run: RunDir, images: Images, *, on_notice: Callable[[str], None]
+) -> Float64[np.ndarray, "pictures outputs"]:
     """The outputs of the run's newest readable checkpoint, in evaluation mode, for images of its input's shape."""
     recipe, _ = run.read_recipe()
     data = run.trained_on()

@@ -16,10 +16,13 @@ from jaxnn.recipe import Input
 _DARK = ("mnist", "fashion_mnist", "digits")  # named sets of light shapes on black
 
 
+Images = UInt8[np.ndarray, "pictures height width channels"]
+
+
 class Pictures(NamedTuple):
     """``notes`` say what was changed beyond size and channels; ``inverted`` where light and dark were exchanged."""
 
-    inputs: UInt8[np.ndarray, "pictures height width channels"]
+    inputs: Images
     inverted: list[bool]
     notes: list[str]
 

@@ -1,7 +1,7 @@
 """The user's own picture files: size, channels, transparency, light and dark."""
 
 from pathlib import Path
-from typing import Any
+from typing import Literal
 
 import numpy as np
 import pytest
@@ -13,21 +13,21 @@ from jaxnn.recipe import Input
 
 DIGIT = np.zeros((40, 30), np.uint8)  # a light stroke on black
 DIGIT[5:35, 12:18] = 200
+Fit = Literal["pad", "resize"]
 GREY, COLOUR = (28, 28, 1), (28, 28, 3)
 
 
-def read(path: Path, shape: tuple[int, ...] = GREY, trained_on: str = "pets", **options: Any) -> pictures.Pictures:
-    return pictures.read([path], Input(size=28, **options), shape=shape, trained_on=trained_on)
+def read(path: Path, shape: tuple[int, ...] = GREY, trained_on: str = "pets", fit: Fit = "resize") -> pictures.Pictures:
+    return pictures.read([path], Input(size=28, fit=fit), shape=shape, trained_on=trained_on)
 
 
 @pytest.mark.parametrize("ending", ["png", "bmp", "webp"])
 @pytest.mark.parametrize("channels", [1, 3])
 @pytest.mark.parametrize("fit", ["pad", "resize"])
-def test_a_file_becomes_what_a_training_image_becomes(ending: str, channels: int, fit: Any, tmp_path: Path) -> None:
+def test_a_file_becomes_what_a_training_image_becomes(ending: str, channels: int, fit: Fit, tmp_path: Path) -> None:
     image = np.random.default_rng(0).integers(0, 256, (20, 24, 3)).astype(np.uint8)
     path = tmp_path / f"one.{ending}"
-    options: dict[str, Any] = {"lossless": True} if ending == "webp" else {}
-    Image.fromarray(image).save(path, **options)
+    Image.fromarray(image).save(path, lossless=True)  # read by WEBP alone
     split = Split(image[None], np.zeros(1, np.int32))
     expected = prepare(Dataset("set", split, split, ("a",), ""), Input(size=28, channels=channels, fit=fit))
     found = read(path, (28, 28, channels), fit=fit)
@@ -40,9 +40,9 @@ def test_a_file_becomes_what_a_training_image_becomes(ending: str, channels: int
 def test_dark_on_light_is_inverted_and_said(trained_on: str, shape: tuple[int, ...], tmp_path: Path) -> None:
     Image.fromarray(DIGIT).save(tmp_path / "dark.png")
     Image.fromarray(255 - DIGIT).convert("RGB").save(tmp_path / "light.png")
-    options = {"fit": "pad"} if shape[0] == 64 else {}
-    expected = read(tmp_path / "dark.png", shape, trained_on, **options)
-    found = read(tmp_path / "light.png", shape, trained_on, **options)
+    fit: Fit = "pad" if shape[0] == 64 else "resize"
+    expected = read(tmp_path / "dark.png", shape, trained_on, fit)
+    found = read(tmp_path / "light.png", shape, trained_on, fit)
     np.testing.assert_allclose(found.inputs.astype(int), expected.inputs, atol=1)  # rounded after resizing
     assert (expected.inverted, found.inverted) == ([False], [True]) and expected.notes == []
     assert "light.png is dark on light" in found.notes[0]
@@ -72,7 +72,7 @@ def test_what_is_transparent_is_white(mode: str, tmp_path: Path) -> None:
 
 def test_a_picture_too_large_to_pad_is_resized_and_said(tmp_path: Path) -> None:
     Image.fromarray(DIGIT).save(tmp_path / "large.png")
-    padded, resized = (read(tmp_path / "large.png", fit=fit) for fit in ("pad", "resize"))
+    padded, resized = read(tmp_path / "large.png", fit="pad"), read(tmp_path / "large.png", fit="resize")
     np.testing.assert_array_equal(padded.inputs, resized.inputs)
     assert "large.png is 30x40, too large to be padded to 28x28" in padded.notes[0] and resized.notes == []
 
