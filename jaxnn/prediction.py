@@ -12,9 +12,7 @@ from jaxnn.nn import DropoutMask
 from jaxnn.run_dir import RunDir
 
 
-def predict(
-    run: RunDir, images: Images, *, notice: Callable[[str], None]
-) -> Float64[np.ndarray, "pictures outputs"]:
+def predict(run: RunDir, images: Images, *, notice: Callable[[str], None]) -> Float64[np.ndarray, "pictures outputs"]:
     """The outputs of the run's newest readable checkpoint, in evaluation mode, for images of its input's shape."""
     recipe, _ = run.read_recipe()
     with precision.activate(recipe.precision) as dtypes:

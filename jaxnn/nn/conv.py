@@ -7,9 +7,9 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Float
 
-from jaxnn.nn import toeplitz
-from jaxnn.nn.blocking import Pair
-from jaxnn.nn.conv_method import ConvMethod, prefers_blocks
+from jaxnn.nn import im2col, toeplitz
+from jaxnn.nn.blocking import Pair, each
+from jaxnn.nn.conv_method import ConvMethod, prefers_blocks, prefers_patches
 from jaxnn.nn.initializers import Rngs, default_bias, default_weight, to_conv_kernel
 
 PaddingMode = Literal["zeros", "reflect", "replicate", "circular"]
@@ -93,10 +93,12 @@ def conv2d(
     ``method`` overrides ``conv_method`` for this call. Shapes that the blocked method does not know (strides,
     dilation, groups) are computed by lax whatever it says.
     """
-    if stride == dilation == (1, 1) and groups == 1:
+    if dilation == (1, 1) and groups == 1:
         size = toeplitz.output_size(x.shape[1:3], kernel.shape, padding)
-        if prefers_blocks(kernel.shape, size, tile=_TILE, method=method):
+        if stride == (1, 1) and prefers_blocks(kernel.shape, size, tile=_TILE, method=method):
             return toeplitz.conv(x, kernel, padding=padding, tile=_TILE)
+        if min(size) > 0 and prefers_patches(each(lambda size, step: -(-size // step), size, stride), method=method):
+            return im2col.conv(x, kernel, stride=stride, padding=padding)
     return jax.lax.conv_general_dilated(
         x,
         kernel,

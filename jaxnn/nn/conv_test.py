@@ -1,4 +1,4 @@
-"""The blocked convolution and the fused block against lax in float64: values, gradients, ties, choice of method."""
+"""Our convolutions and the fused block against lax in float64: values, gradients, ties, choice of method."""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -108,6 +108,16 @@ def test_blocks_compute_what_lax_computes(case: Case, forward: Callable[..., jax
     assert largest_error(blocked, values_and_gradients(case, forward, method="lax")) <= TOLERANCE
 
 
+@pytest.mark.parametrize("stride", [(1, 1), (2, 2), (3, 1)])
+@pytest.mark.parametrize("case", CASES[2:8], ids=lambda case: " ".join(map(str, case)))
+def test_patches_compute_what_lax_computes(case: Case, stride: tuple[int, int]) -> None:
+    def forward(conv: nn.Conv2d, pool: nn.MaxPool2d, x: jax.Array) -> jax.Array:
+        return nn.conv2d(x, conv.kernel[...], stride=stride, padding=conv.padding)
+
+    patches = values_and_gradients(case, forward, method="im2col")
+    assert largest_error(patches, values_and_gradients(case, forward, method="lax")) <= TOLERANCE
+
+
 def _last_maximum(z: jax.Array, bias: jax.Array) -> tuple[jax.Array, jax.Array]:
     pixels = z.reshape(-1, len(bias), z.shape[-1])
     y = jnp.maximum(pixels.max(0) + bias[:, None], 0)
@@ -186,10 +196,15 @@ def test_the_method_is_chosen_by_backend_shape_and_switch(monkeypatch: pytest.Mo
     assert _uses_lax(lambda x: nn.conv2d(x, conv.kernel[...], method="lax"), x)
     with nn.conv_method("lax"):
         assert _uses_lax(block, x)
+    deep = jnp.zeros((3, 3, 64, 128))  # few pixels and many channels
+    at_end = lambda x: nn.conv2d(x, deep, padding=((1, 1), (1, 1)), stride=(2, 2))  # noqa: E731
+    assert not _uses_lax(at_end, jnp.zeros((8, 8, 8, 64)))
+    assert _uses_lax(at_end, jnp.zeros((8, 16, 16, 64)))
     strided = nn.Conv2d(3, 6, 5, stride=2, rngs=TorchGenerator(0), param_dtype=jnp.float64)
     with nn.conv_method("blocked"):
         assert _uses_lax(lambda x: nn.conv_relu_pool(strided, pool, x), x)
     monkeypatch.setattr(jax, "default_backend", lambda: "tpu")
+    assert _uses_lax(at_end, jnp.zeros((8, 8, 8, 64)))
     assert _uses_lax(lambda x: nn.conv_relu_pool(conv, pool, x), x)
     with nn.conv_method("blocked"):
         assert not _uses_lax(lambda x: nn.conv_relu_pool(conv, pool, x), x)
