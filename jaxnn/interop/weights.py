@@ -7,6 +7,7 @@ Known to neither framework but for PyTorch's reader and writer of .pt, inside fu
 import importlib.util
 import io
 import os
+import warnings
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -137,7 +138,7 @@ def _open(path: Path) -> Any:
         start = file.read(16)
     if not start:
         raise UserError(f"{path} is empty; it should hold a state_dict")
-    if start[8:9] == b"{" and not start.startswith((b"PK", b"\x80")):
+    if start[8:9] == b"{" and not start.startswith(b"PK"):
         return _safetensors(path)
     if not start.startswith((b"PK", b"\x80")):
         kind = "an ONNX model" if path.suffix == ".onnx" or start[:1] == b"\x08" else "neither .safetensors nor .pt"
@@ -146,7 +147,8 @@ def _open(path: Path) -> Any:
     import torch
 
     try:
-        return torch.load(path, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings(action="ignore"):  # of unusual files, which are then read or refused
+            return torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # a damaged file can fail anywhere in its reader
         if "weights_only" in str(error) or "Weights only" in str(error):
             raise UserError(
