@@ -34,7 +34,9 @@ class _Executed:
 READABLE: dict[str, Callable[[Path], None]] = {
     "w.pt": lambda path: torch.save(_torch(TENSORS), path),
     "legacy.pt": lambda path: torch.save(_torch(TENSORS), path, _use_new_zipfile_serialization=False),
-    "transposed.pt": lambda path: torch.save({k: v.mT.contiguous().mT if v.ndim == 2 else v for k, v in _torch(TENSORS).items()}, path),
+    "transposed.pt": lambda path: torch.save(
+        {k: v.mT.contiguous().mT if v.ndim == 2 else v for k, v in _torch(TENSORS).items()}, path
+    ),
     "w.safetensors": lambda path: safetensors.numpy.save_file(TENSORS, path),
     "any.name": lambda path: safetensors.numpy.save_file(TENSORS, path),
     "inside.pt": lambda path: torch.save({"epoch": 3, "state_dict": _torch(TENSORS)}, path),
