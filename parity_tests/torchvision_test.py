@@ -74,7 +74,8 @@ def compare(
     "name", ["resnet18", pytest.param("resnet34", marks=slow), pytest.param("resnet50", marks=slow)]
 )
 def test_layers_gradients_and_statistics(name: str, train: bool, original: Callable[[str], torch.nn.Module]) -> None:
-    report = compare(name, original, train=train)
+    # The last stage has 4 pixels an image; statistics of few values amplify rounding, the more the deeper the network.
+    report = compare(name, original, batch=2 if name == "resnet18" else 8, train=train)
     assert report.ok, report.table()
 
 
