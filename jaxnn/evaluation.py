@@ -9,12 +9,16 @@ from jaxtyping import Float64, Int64
 from jaxnn.placement import Placed
 from jaxnn.step import Program, TrainState
 
+FIRST = 4
+"""Examples of which an evaluation says the class predicted: the documents show as many."""
+
 
 class Evaluation(NamedTuple):
-    """Mean loss and counts; ``confusion[true][predicted]``."""
+    """Mean loss and counts; ``confusion[true][predicted]``; the class predicted of each example."""
 
     loss: float
     confusion: Int64[np.ndarray, "classes classes"]
+    predictions: Int64[np.ndarray, " examples"]
 
     @property
     def accuracy(self) -> float:
@@ -34,6 +38,7 @@ class Evaluation(NamedTuple):
             "class_accuracy": self.class_accuracy,
             "confusion": self.confusion.tolist(),
             "examples": int(self.confusion.sum()),
+            "first_predictions": self.predictions[:FIRST].tolist(),
         }
 
 
@@ -55,7 +60,7 @@ def _summed(
     confusion = np.bincount(labels * classes + predictions, minlength=classes * classes)
     with np.errstate(invalid="ignore", over="ignore"):  # all labels ignored: NaN, as in PyTorch
         loss = float(np.sum(values) / np.sum(weights))
-    return Evaluation(loss, confusion.reshape(classes, classes))
+    return Evaluation(loss, confusion.reshape(classes, classes), predictions)
 
 
 def _all_examples(

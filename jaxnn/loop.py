@@ -35,9 +35,9 @@ def _ignore(*_: Any, **__: Any) -> None:
 class Hooks:
     """What the loop tells its caller, and asks.
 
-    ``progress`` gets epoch, step, steps_per_epoch, accuracy (on the epoch's examples so far) and
-    running_loss: every ``recipe.log_every`` steps the mean over that many batches, else None; both are means over
-    the runs. ``epoch`` gets the row of metrics of each run.
+    ``progress`` gets epoch, step, steps_per_epoch, accuracy (on the epoch's examples so far),
+    running_loss: every ``recipe.log_every`` steps the mean over that many batches, else None; and losses: those of the
+    steps since the last call. All are means over the runs. ``epoch`` gets the row of metrics of each run.
     """
 
     notice: Callable[[str], None] = _ignore
@@ -207,7 +207,7 @@ class _Loop:
             for lane, measured in zip(self.lanes, self.experiment.unstack(record), strict=True):
                 lane.advance(measured, rows, target, seconds)
             if self.going:
-                self._pause()
+                self._pause(done)
 
     def _next_pause(self) -> int:
         """The step of the epoch at which to report, save or look for an interruption next."""
@@ -218,7 +218,8 @@ class _Loop:
             pauses.append(done + _next_multiple(self.steps_done, self.checkpoint_every) - self.steps_done)
         return min(pauses)
 
-    def _pause(self) -> None:
+    def _pause(self, since: int) -> None:
+        """Reports, saves, or ends, if it is time; ``since``: the steps of the epoch done at the last pause."""
         position, recipe, batches = self.position, self.experiment.recipe, self.experiment.batches
         running_loss = None
         if recipe.log_every and position.done % recipe.log_every == 0:
@@ -229,6 +230,7 @@ class _Loop:
             steps_per_epoch=batches.steps,
             running_loss=running_loss,
             accuracy=float(np.mean([lane.position.accuracy(batches) for lane in self.going])),
+            losses=np.mean([lane.position.loss[since : position.done] for lane in self.going], axis=0).tolist(),
         )
         if self.checkpoint_every and self.steps_done % self.checkpoint_every == 0:
             self._save()

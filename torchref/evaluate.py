@@ -13,7 +13,8 @@ from torchref import checkpoint, losses, models, precision, step, tensors
 
 
 def measure(model: nn.Module, recipe: Recipe, examples: tensors.Examples, classes: int) -> dict[str, Any]:
-    """loss, accuracy, class_accuracy (None for a class without examples), confusion[true][predicted], examples.
+    """loss, accuracy, class_accuracy (None for a class without examples), confusion[true][predicted], examples,
+    first_predictions (the classes predicted of the first four).
 
     Accuracies are from 0 to 1. Leaves the model in training mode and torch's generator as it was.
     """
@@ -39,6 +40,7 @@ def measure(model: nn.Module, recipe: Recipe, examples: tensors.Examples, classe
         "class_accuracy": [c / total if total else None for c, total in zip(correct, totals, strict=True)],
         "confusion": confusion,
         "examples": sum(totals),
+        "first_predictions": torch.cat(predicted)[:4].tolist(),
     }
 
 

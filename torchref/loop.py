@@ -40,9 +40,9 @@ def train(
     Replaces what ``run`` holds, once recipe and data are known to fit; ``resume`` continues from its newest
     checkpoint, if there is one, to the same bits as without the break. ``checkpoint_every``: steps between
     checkpoints, besides the one of each epoch. ``on_progress`` gets epoch, step (of the epoch),
-    steps_per_epoch, running_loss (mean of the last ``recipe.log_every`` batches) and accuracy (of the
-    epoch so far). Raises UserError for a recipe that does not fit the data or PyTorch,
-    NonFiniteLossError, and Interrupted.
+    steps_per_epoch, running_loss (mean of the last ``recipe.log_every`` batches), accuracy (of the
+    epoch so far) and losses (of the steps since the last call). Raises UserError for a recipe that does
+    not fit the data or PyTorch, NonFiniteLossError, and Interrupted.
     """
     if recipe.rng == "jax":
         raise UserError("rng 'jax' names JAX's own random streams, which PyTorch does not have; use rng 'torch'")
@@ -126,6 +126,7 @@ def _run_steps(
     dtype = precision.dtype(recipe.precision)
     batches = draw_batches(recipe, state, examples)[: plan.steps_in(state.epoch)]
     learning_rate = state.optimizer.param_groups[0]["lr"]
+    reported = state.step_in_epoch
     drawn = augment.draw(recipe, state.epoch, batches, len(labels))
     for batch, places in list(zip(batches, drawn, strict=True))[state.step_in_epoch :]:
         x = augment.prepare(inputs[batch], places, recipe, dtype)
@@ -135,9 +136,10 @@ def _run_steps(
         schedules.after_step(recipe.schedule, state.scheduler)
         state.step += 1
         state.step_in_epoch += 1
-        if state.step_in_epoch % (recipe.log_every or _SETTLE_EVERY) == 0:
+        if state.step_in_epoch % (recipe.log_every or _SETTLE_EVERY) == 0 or state.step_in_epoch == len(batches):
             state.tally.settle(state.epoch)
-            _report(recipe, plan, state, len(labels), report)
+            _report(recipe, plan, state, len(labels), reported, report)
+            reported = state.step_in_epoch
         if should_stop():
             break
         if checkpoint_every and state.step % checkpoint_every == 0 and state.step_in_epoch < len(batches):
@@ -172,13 +174,16 @@ def _examples_done(recipe: Recipe, state: State, examples: int) -> int:
     return min(state.step_in_epoch * (recipe.batch_size or examples), examples)
 
 
-def _report(recipe: Recipe, plan: Plan, state: State, examples: int, report: Callable[..., None]) -> None:
+def _report(recipe: Recipe, plan: Plan, state: State, examples: int, since: int, report: Callable[..., None]) -> None:
+    """``since``: the steps of the epoch that were done at the last report."""
+    logged = recipe.log_every if recipe.log_every and state.step_in_epoch % recipe.log_every == 0 else None
     report(
         epoch=state.epoch,
         step=state.step_in_epoch,
         steps_per_epoch=plan.steps_per_epoch,
-        running_loss=state.tally.losses[-recipe.log_every :].mean().item() if recipe.log_every else None,
+        running_loss=state.tally.losses[-logged:].mean().item() if logged else None,
         accuracy=state.tally.correct.sum().item() / _examples_done(recipe, state, examples),
+        losses=state.tally.losses[since:].tolist(),
     )
 
 

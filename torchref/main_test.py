@@ -55,9 +55,9 @@ def test_events_of_a_run(child: _Child, recipe: Recipe, tmp_path: Path) -> None:
     out = tmp_path / "run"
     code, events = child("train", "--out", out, given=recipe.to_json())
     assert code == 0
-    steps = ["progress", "progress", "epoch"]
+    steps = ["progress", "progress", "progress", "epoch"]
     assert [event["event"] for event in events] == ["ready", *steps, *steps, "result"]
-    assert set(events[1]) == {"event", "epoch", "step", "steps_per_epoch", "running_loss", "accuracy"}
+    assert set(events[1]) == {"event", "epoch", "step", "steps_per_epoch", "running_loss", "accuracy", "losses"}
     last = RunDir(out).read_metrics()[-1]
     assert events[-1] == {"event": "result"} | last
     environment = json.loads((out / "environment.json").read_text())

@@ -26,8 +26,8 @@ def stderr() -> Console:
 class TrainingDisplay:
     """Shows the events of a training run below its ``title``; ``quiet_stdout`` leaves standard output to JSON."""
 
-    def __init__(self, title: str, *, epochs: int, quiet_stdout: bool) -> None:
-        self._title: str | None = title
+    def __init__(self, title: str | None, *, epochs: int, quiet_stdout: bool) -> None:
+        self._title = title
         stream = sys.stderr if quiet_stdout else sys.stdout
         self._epochs = epochs
         # Lines are never wrapped: programs read them.
@@ -67,6 +67,7 @@ class TrainingDisplay:
         steps_per_epoch: int,
         running_loss: float | None,
         accuracy: float,
+        losses: list[float],
     ) -> None:
         if self._bar is not None:
             status = f"accuracy {accuracy:.3f}" + (f"  loss {running_loss:.4f}" if running_loss is not None else "")

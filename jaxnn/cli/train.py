@@ -9,7 +9,7 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import tyro
 
@@ -18,6 +18,7 @@ from jaxnn.cli import backends, many_runs
 from jaxnn.cli.arguments import has, parse, value_of
 from jaxnn.cli.backends import Outcome
 from jaxnn.cli.console import TrainingDisplay
+from jaxnn.cli.document_log import DocumentDisplay
 from jaxnn.cli.sweep import expand
 from jaxnn.data import Dataset
 from jaxnn.data.order import batching, total_steps
@@ -54,6 +55,8 @@ class Options:
     """FIELD=a,b,c: train with each value of a field of the recipe, in OUT/FIELD=value."""
     framework: Framework = "jax"
     """Who trains: JAX, or PyTorch (torchref) as its reference."""
+    log_style: Literal["jaxnn", "document"] = "jaxnn"
+    """The lines printed: this program's, or those of the recipe's document (of a single run)."""
     json: bool = False
     """Print one JSON object as the last line of standard output, and all else on standard error."""
 
@@ -140,6 +143,8 @@ def _read(argv: list[str]) -> Options:
         raise UserError(f"--memory-limit must be at least 0 GiB, but it is {options.memory_limit}")
     if options.checkpoint_every is not None and options.checkpoint_every < 1:
         raise UserError(f"--checkpoint-every must be at least 1 step, but it is {options.checkpoint_every}")
+    if options.log_style == "document" and (options.seeds is not None or options.sweep is not None):
+        raise UserError("--log-style document prints the lines of one run; leave out --seeds and --sweep")
     if options.resume and options.out is None:
         raise UserError("--resume needs --out RUN, the run to continue")
     return options
@@ -234,7 +239,12 @@ def _train(jobs: list[Job], options: Options, memory_limit: int | None, out: Pat
     title = f"{recipe.name} on {dataset.name} ({dataset.source}): {len(dataset.train):,} examples"
     if len(jobs) > 1:
         title += f", {len(jobs)} runs together"
-    with TrainingDisplay(title, epochs=epochs, quiet_stdout=options.json) as display:
+    display: TrainingDisplay
+    if options.log_style == "document":
+        display = DocumentDisplay(recipe, dataset, epochs=epochs, quiet_stdout=options.json)
+    else:
+        display = TrainingDisplay(title, epochs=epochs, quiet_stdout=options.json)
+    with display:
         try:
             outcomes = backends.train(
                 options.framework,
@@ -248,7 +258,9 @@ def _train(jobs: list[Job], options: Options, memory_limit: int | None, out: Pat
             if run.path != out and isinstance(stop.__cause__, Interrupted):
                 raise Ended(many_runs.interrupted(out, stop.__cause__), stop.code) from None
             raise
+        if isinstance(display, DocumentDisplay) and isinstance(outcomes[0], dict):
+            display.end(backends.evaluate(options.framework, recipe, dataset, run, "test", display.notice))
         for job, outcome in zip(jobs, outcomes, strict=True):
-            if isinstance(outcome, dict):
+            if isinstance(outcome, dict) and not isinstance(display, DocumentDisplay):
                 display.line(f"test accuracy {outcome['test_accuracy']:.4f}  run {job.run.path}")
     return outcomes
