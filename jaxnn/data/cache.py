@@ -18,7 +18,7 @@ from jaxnn.data import aligned, tree
 from jaxnn.data.dataset import Dataset, Split
 from jaxnn.errors import UserError
 
-_FORMAT = 1
+_FORMAT = 2
 
 
 def folder() -> Path:

@@ -24,25 +24,31 @@ Pixels = UInt8[np.ndarray, "height width ..."]
 
 @contextlib.contextmanager
 def refusing_bombs() -> Iterator[None]:
-    """Inside, ``decode`` refuses files of too many pixels. Around threads and not in them: warnings are global."""
+    """Inside, ``decode`` refuses files of too many pixels, and is silent of damaged EXIF.
+
+    Around threads and not in them: warnings are global.
+    """
     from PIL import Image
 
     with warnings.catch_warnings():
         warnings.simplefilter("error", Image.DecompressionBombWarning)
+        warnings.filterwarnings("ignore", module=r"PIL\.TiffImagePlugin")
         yield
 
 
 def decode(data: bytes, name: str, *, on_white: bool = False) -> Pixels:
     """The pixels of a PNG, JPEG, BMP or WEBP file: (height, width) if it is grey, else (height, width, 3).
 
-    ``on_white``: what is transparent shows white; else the alpha channel is left out. Raises UserError, which calls
-    the file ``name``, for a broken file, one of too many pixels or one of more than 8 bits a channel.
+    Upright, as the file's EXIF orientation says. ``on_white``: what is transparent shows white; else the alpha channel
+    is left out. Raises UserError, which calls the file ``name``, for a broken file, one of too many pixels or one of
+    more than 8 bits a channel.
     """
     from PIL import Image
 
     try:
         with Image.open(io.BytesIO(data), formats=_FORMATS) as image:
             mode = image.mode
+            _turn_upright(image)
             picture = _on_white(image) if on_white and image.has_transparency_data else image
             if mode in _GREY + _COLOUR:
                 wanted = "L" if mode in _GREY else "RGB"
@@ -54,6 +60,14 @@ def decode(data: bytes, name: str, *, on_white: bool = False) -> Pixels:
     except Exception as error:  # Pillow's decoders fail on damaged bytes in many ways
         raise UserError(f"{name} is a broken image; replace or remove it") from error
     raise UserError(f"{name} has pixels of mode {mode}; save it with 8 bits a channel")
+
+
+def _turn_upright(image: "Image.Image") -> None:
+    from PIL import ImageOps
+
+    image.load()  # so that what fails below is not the pixels
+    with contextlib.suppress(Exception):  # damaged EXIF, which Pillow reads in many ways, turns nothing
+        ImageOps.exif_transpose(image, in_place=True)
 
 
 def _on_white(image: "Image.Image") -> "Image.Image":
