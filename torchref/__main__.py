@@ -156,7 +156,12 @@ def _load(recipe: Recipe) -> Dataset:
     if recipe.dataset is None:
         raise UserError(f"recipe {recipe.name} has no data set of its own; name one with --dataset")
     dataset = data.load(
-        recipe.dataset, data_dir=recipe.data_dir, label=recipe.label, header=recipe.header, seed=recipe.seed
+        recipe.dataset,
+        data_dir=recipe.data_dir,
+        label=recipe.label,
+        header=recipe.header,
+        seed=recipe.seed,
+        input=recipe.input,
     )
     return data.prepare(dataset, recipe.input)
 

@@ -99,6 +99,39 @@ def test_a_run_on_the_user_s_own_pictures_outlives_them(tmp_path: Path, capsys: 
     assert found == in_memory and found["top"][0]["class"] == "red"
 
 
+def test_photos_of_many_sizes_are_the_same_to_both_frameworks(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """And to predict, which finds of the test files what the evaluation counts; and to a run that is continued."""
+    random = np.random.default_rng(0)
+    for part, count in {"train": 15, "test": 8}.items():
+        for colour, name in enumerate(("red", "green", "blue")):
+            folder = tmp_path / "photos" / part / name
+            folder.mkdir(parents=True)
+            for number in range(count):
+                pixels = random.integers(0, 60, (*random.integers(10, 90, 2), 3)).astype(np.uint8)
+                pixels[..., colour] += random.integers(150).astype(np.uint8)  # some are hard to tell
+                exif = Image.Exif()
+                exif[0x0112] = 1 + number % 8
+                Image.fromarray(pixels).save(folder / f"{number}.jpg", exif=exif)
+    command = ["train", "lenet", "--dataset", str(tmp_path / "photos"), "--input.channels", "3", "--image-size", "20"]
+    command += ["--loss.name", "cross_entropy", "--optimizer.momentum", "0.9", "--batch-size", "5", "--epochs", "6"]
+    runs = {name: RunDir(tmp_path / name) for name in ("jax", "torch")}
+    for name, run in runs.items():
+        where = ["--precision", "float64", "--framework", name, "--out", str(run.path), "--json"]
+        assert main([*command, *where]) == 0
+    rows = [
+        [run.read_metrics()[-1][key] for key in ("train_loss", "test_loss", "test_accuracy")] for run in runs.values()
+    ]
+    assert rows[0] == pytest.approx(rows[1], rel=1e-9)
+    assert runs["jax"].data_fingerprint() == runs["torch"].data_fingerprint()
+    files = sorted((tmp_path / "photos" / "test").glob("*/*.jpg"))
+    found = predictions(capsys, runs["jax"].path, files)
+    correct = [each["top"][0]["class"] == path.parent.name for each, path in zip(found, files, strict=True)]
+    assert 1 / 3 < np.mean(correct) == rows[0][2] < 1
+    assert main(["train", "--resume", "--epochs", "7", "--out", str(runs["jax"].path), "--json"]) == 0
+
+
 @pytest.mark.parametrize(
     ("outputs", "expected"),
     [

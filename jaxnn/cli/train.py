@@ -44,7 +44,7 @@ class Options:
     overwrite: bool = False
     """Replace the run in --out."""
     image_size: int | None = None
-    """Resize all images to so many pixels each way: --input.size with --input.fit resize."""
+    """Resize all images, of any size and shape, to so many pixels each way: --input.size with --input.fit resize."""
     checkpoint_every: int | None = None
     """Steps between checkpoints inside epochs (one follows each epoch anyway)."""
     memory_limit: float | None = None
@@ -201,7 +201,12 @@ def _jobs(options: Options, out: Path, *, explicit_batch_size: bool) -> list[Job
 def load(recipe: Recipe) -> Dataset:
     """The data of ``recipe``, as its model wants them."""
     dataset = data.load(
-        recipe.dataset, data_dir=recipe.data_dir, label=recipe.label, header=recipe.header, seed=recipe.seed
+        recipe.dataset,
+        data_dir=recipe.data_dir,
+        label=recipe.label,
+        header=recipe.header,
+        seed=recipe.seed,
+        input=recipe.input,
     )
     return data.prepare(dataset, recipe.input)
 

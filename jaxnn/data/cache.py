@@ -33,9 +33,12 @@ def named_file(name: str) -> Path:
     return folder() / f"{name}.npz"
 
 
-def cached(path: Path, build: Callable[[], Dataset]) -> Dataset:
-    """``build()``, or what it returned the last time if nothing in ``path`` has changed size or time since."""
-    place = hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:16]
+def cached(path: Path, build: Callable[[], Dataset], *, form: str = "") -> Dataset:
+    """``build()``, or what it returned the last time if nothing in ``path`` has changed size or time since.
+
+    ``form`` tells apart what is built in several ways from one path.
+    """
+    place = hashlib.sha256(f"{path.resolve()}{form}".encode()).hexdigest()[:16]
     file, identity = folder() / "decoded" / f"{place}.npz", _identity(path)
     with contextlib.suppress(UserError):  # damaged: decoded anew
         dataset, of = read(file) if file.is_file() else (None, "")

@@ -20,6 +20,7 @@ _GREY = ("L", "1", "LA")
 _COLOUR = ("RGB", "RGBA", "P", "PA", "CMYK", "YCbCr")
 
 Pixels = UInt8[np.ndarray, "height width ..."]
+Images = UInt8[np.ndarray, "images height width channels"]
 
 
 @contextlib.contextmanager
@@ -60,6 +61,11 @@ def decode(data: bytes, name: str, *, on_white: bool = False) -> Pixels:
     except Exception as error:  # Pillow's decoders fail on damaged bytes in many ways
         raise UserError(f"{name} is a broken image; replace or remove it") from error
     raise UserError(f"{name} has pixels of mode {mode}; save it with 8 bits a channel")
+
+
+def as_batch(pixels: Pixels) -> Images:
+    """A batch of one, of 1 or 3 channels."""
+    return pixels.reshape(1, *pixels.shape[:2], -1)
 
 
 def _turn_upright(image: "Image.Image") -> None:

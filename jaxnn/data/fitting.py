@@ -3,14 +3,14 @@
 import dataclasses
 
 import numpy as np
-from jaxtyping import Float32, UInt8
+from jaxtyping import Float32
 
 from jaxnn.data import aligned
 from jaxnn.data.dataset import Dataset, Split
+from jaxnn.data.decoding import Images
 from jaxnn.errors import UserError
 from jaxnn.recipe import Input
 
-_Images = UInt8[np.ndarray, "examples height width channels"]
 _Table = Float32[np.ndarray, "examples features"]
 
 
@@ -43,7 +43,7 @@ def _splits(dataset: Dataset) -> tuple[Split, Split]:
     return dataset.train, dataset.test
 
 
-def fit_images(images: _Images, input: Input, name: str) -> _Images:
+def fit_images(images: Images, input: Input, name: str) -> Images:
     """``images`` of the size and channels that ``input`` asks for.
 
     Raises UserError, which calls them ``name``, if they are too large to pad.
@@ -58,8 +58,7 @@ def fit_images(images: _Images, input: Input, name: str) -> _Images:
     height, width = images.shape[1:3]
     if max(height, width) > input.size:
         raise UserError(
-            f"{name} has images of {width}x{height}, too large to be padded to "
-            f"{input.size}x{input.size}; use --input.fit resize"
+            f"{name}: {width}x{height} is too large to be padded to {input.size}x{input.size}; use --input.fit resize"
         )
     top, left = (input.size - height) // 2, (input.size - width) // 2
     padded = aligned.empty((len(images), input.size, input.size, images.shape[3]))
@@ -68,7 +67,7 @@ def fit_images(images: _Images, input: Input, name: str) -> _Images:
     return aligned.frozen(padded)
 
 
-def with_channels(images: _Images, channels: int) -> _Images:
+def with_channels(images: Images, channels: int) -> Images:
     """Grey repeated to RGB; RGB to grey by Pillow's weights (ITU-R 601-2)."""
     from PIL import Image
 
@@ -83,7 +82,7 @@ def with_channels(images: _Images, channels: int) -> _Images:
     return np.asarray(column.convert("L")).reshape(n, height, width, 1)
 
 
-def _resized(images: _Images, size: int) -> _Images:
+def _resized(images: Images, size: int) -> Images:
     from PIL import Image
 
     out = aligned.empty((len(images), size, size, images.shape[3]))

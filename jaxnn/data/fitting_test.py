@@ -82,7 +82,7 @@ def test_a_constant_column_becomes_zero(value):
         (
             images(33, 20, 1),
             Input(size=32, fit="pad"),
-            "20x33, too large to be padded to 32x32; use --input.fit resize",
+            "20x33 is too large to be padded to 32x32; use --input.fit resize",
         ),
         (images(8, 8, 1), Input(standardize=True), "pictures holds images but this recipe takes a table"),
         (table(np.ones((3, 2)), np.ones((2, 2))), Input(size=28), "numbers is a table but this recipe takes images"),

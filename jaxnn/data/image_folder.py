@@ -1,7 +1,6 @@
 """Folders of images, one a class, or a tar of them: [train/]CLASS/*.png|jpg, and test/CLASS/* or val/CLASS/*."""
 
 import functools
-import itertools
 import os
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -12,26 +11,31 @@ import numpy as np
 
 from jaxnn.data import aligned, split, tree
 from jaxnn.data.dataset import Dataset, Split
-from jaxnn.data.decoding import ENDINGS, Pixels, decode, refusing_bombs
+from jaxnn.data.decoding import ENDINGS, Images, as_batch, decode, refusing_bombs
+from jaxnn.data.fitting import fit_images
 from jaxnn.errors import UserError
+from jaxnn.recipe import Input
 
 _WHOLE = ""  # the split of images that lie in CLASS/ without train/ above
 _TEST_NAMES = ("test", "val", "validation")
 _BATCH = 1024  # files in memory at a time
+_BATCH_BYTES = 2**28  # and of these no more: photos are large
 _WORTH_A_THREAD = 8192  # bytes: Pillow decodes outside Python's lock, but below this the lock is all there is
 
 
 class _Image(NamedTuple):
     path: PurePosixPath
-    pixels: Pixels
+    pixels: Images  # a batch of one
 
 
-def read(path: Path, *, name: str) -> Dataset:
+def read(path: Path, *, name: str, input: Input | None = None) -> Dataset:
     """Classes in alphabetical order, images in the order of their names; grey ones become RGB if any is RGB.
 
-    Raises UserError that names a broken image, two of different size, an empty class, or the lack of images.
+    With the ``input`` of an image recipe each image is fitted to it as jaxnn.data.prepare does, as soon as it is
+    decoded: the files may differ in size, and their pixels are not all in memory. Raises UserError that names a broken
+    image, two of different size or one too large to be padded, an empty class, or the lack of images.
     """
-    images, folders = _decode(path)
+    images, folders = _decode(path, input)
     by_split = _placed(images, folders)
     if not by_split:
         raise UserError(f"{path} holds no images: put {', '.join(ENDINGS)} files into [train/]CLASS/ folders")
@@ -46,15 +50,15 @@ def read(path: Path, *, name: str) -> Dataset:
         raise UserError(f"{path}: {classes[0]!r} is the only class; there must be at least two class folders")
     used = [image for placed in by_split.values() for label in classes for image in placed[label]]
     _require_one_size(used, path)
-    channels = max(image.pixels.ndim for image in used)
+    channels = max(image.pixels.shape[3] for image in used)
     parts = [_as_split(placed, classes, rgb=channels == 3) for placed in by_split.values()]
     if len(parts) == 1:
         parts = split.stratified(parts[0].inputs, parts[0].labels, classes=classes, where=str(path))
     return Dataset(name, parts[0], parts[1], classes, str(path))
 
 
-def _decode(path: Path) -> tuple[list[_Image], list[PurePosixPath]]:
-    """All images, sorted by name, and all folders."""
+def _decode(path: Path, input: Input | None) -> tuple[list[_Image], list[PurePosixPath]]:
+    """All images, fitted and sorted by name, and all folders."""
     folders: list[PurePosixPath] = []
 
     def files() -> Iterator[tuple[PurePosixPath, bytes]]:
@@ -65,17 +69,30 @@ def _decode(path: Path) -> tuple[list[_Image], list[PurePosixPath]]:
                 yield entry.path, entry.read()
 
     images: list[_Image] = []
-    remaining = files()
     with ThreadPoolExecutor(os.cpu_count()) as pool, refusing_bombs():
-        while batch := list(itertools.islice(remaining, _BATCH)):
+        for batch in _batches(files()):
             many_large = sum(len(data) for _, data in batch) > len(batch) * _WORTH_A_THREAD
-            images += (pool.map if many_large else map)(functools.partial(_decode_one, path), batch)
+            images += (pool.map if many_large else map)(functools.partial(_decode_one, path, input), batch)
     return sorted(images, key=lambda image: image.path), folders
 
 
-def _decode_one(path: Path, file: tuple[PurePosixPath, bytes]) -> _Image:
+def _batches(files: Iterator[tuple[PurePosixPath, bytes]]) -> Iterator[list[tuple[PurePosixPath, bytes]]]:
+    batch, size = [], 0
+    for file in files:
+        batch.append(file)
+        size += len(file[1])
+        if len(batch) == _BATCH or size >= _BATCH_BYTES:
+            yield batch
+            batch, size = [], 0
+    if batch:
+        yield batch
+
+
+def _decode_one(path: Path, input: Input | None, file: tuple[PurePosixPath, bytes]) -> _Image:
     inside, data = file
-    return _Image(inside, decode(data, f"{path}: {inside}"))
+    where = f"{path}: {inside}"
+    images = as_batch(decode(data, where))
+    return _Image(inside, images if input is None or input.size is None else fit_images(images, input, where))
 
 
 def _placed(images: list[_Image], folders: list[PurePosixPath]) -> dict[str, dict[str, list[_Image]]]:
@@ -109,16 +126,18 @@ def _base(paths: list[PurePosixPath]) -> PurePosixPath:
 def _require_one_size(images: list[_Image], path: Path) -> None:
     first = images[0]
     for image in images:
-        if image.pixels.shape[:2] != first.pixels.shape[:2]:
-            sizes = [f"{i.path} is {i.pixels.shape[1]}x{i.pixels.shape[0]}" for i in (first, image)]
-            raise UserError(f"{path}: {sizes[0]} but {sizes[1]}; bring all images to one size")
+        if image.pixels.shape[1:3] != first.pixels.shape[1:3]:
+            sizes = [f"{i.path} is {i.pixels.shape[2]}x{i.pixels.shape[1]}" for i in (first, image)]
+            raise UserError(
+                f"{path}: {sizes[0]} but {sizes[1]}; bring all images to one size, or train with --image-size N"
+            )
 
 
 def _as_split(placed: dict[str, list[_Image]], classes: tuple[str, ...], *, rgb: bool) -> Split:
     images = [image for label in classes for image in placed[label]]
-    height, width = images[0].pixels.shape[:2]
+    height, width = images[0].pixels.shape[1:3]
     inputs = aligned.empty((len(images), height, width, 3 if rgb else 1))
     for row, image in zip(inputs, images, strict=True):
-        row[...] = image.pixels if image.pixels.ndim == 3 else image.pixels[..., None]
+        row[...] = image.pixels[0]  # grey is repeated
     counts = [len(placed[label]) for label in classes]
     return Split(aligned.frozen(inputs), np.repeat(np.arange(len(classes), dtype=np.int32), counts))

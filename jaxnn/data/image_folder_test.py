@@ -5,13 +5,15 @@ import os
 import struct
 import tarfile
 import zlib
+from typing import Literal
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from jaxnn.data import load
+from jaxnn.data import load, pictures, prepare
 from jaxnn.errors import UserError
+from jaxnn.recipe import Input
 
 FORMS = ["pets", "pets.tar", "pets.tar.gz"]
 
@@ -49,6 +51,49 @@ def test_grey_stays_grey_unless_one_is_rgb(tmp_path, image_files, make_png, writ
     assert mixed.train.inputs[:2, 0, 0].tolist() == [[9, 0, 0], [7, 7, 7]]
 
 
+def noise(size: tuple[int, int], channels: int) -> bytes:
+    stream, random = io.BytesIO(), np.random.default_rng(size)
+    pixels = random.integers(0, 256, (size[1], size[0], channels)).astype(np.uint8)
+    Image.fromarray(pixels if channels == 3 else pixels[..., 0]).save(stream, "PNG")
+    return stream.getvalue()
+
+
+FITS: tuple[tuple[int, Literal["pad", "resize"]], ...] = ((8, "resize"), (11, "resize"), (11, "pad"), (15, "pad"))
+INPUTS = [Input(size=size, channels=channels, fit=fit) for size, fit in FITS for channels in (None, 1, 3)]
+COLOURS = {"grey": (1, 1), "RGB": (3, 3), "grey and RGB": (1, 3)}
+
+
+@pytest.mark.parametrize("form", FORMS[:2])
+@pytest.mark.parametrize("colours", COLOURS)
+def test_images_of_one_size_are_fitted_as_the_whole_set_is(tmp_path, write_files, form, colours):
+    """And what is kept of one input is not taken for another."""
+    files = {f"{c}/{n}.png": noise((11, 8), COLOURS[colours][c]) for c in (0, 1) for n in range(5)}
+    path = str(write_files(tmp_path / form, files))
+    for input in INPUTS * 2:
+        expected, found = prepare(load(path), input), load(path, input=input)
+        assert found.fingerprint == expected.fingerprint == prepare(found, input).fingerprint, input
+
+
+@pytest.mark.parametrize("input", INPUTS, ids=str)
+def test_images_of_many_sizes_are_what_predict_sees(tmp_path, write_files, input):
+    parts, labels = ("train", "test"), ("a", "b")
+    names = [f"{part}/{label}/{n}.png" for part in parts for label in labels for n in range(3)]
+    path = write_files(
+        tmp_path / "pets", {n: noise((3 + i % 9, 1 + i % 7), 3 - i % 2 * 2) for i, n in enumerate(names)}
+    )
+    dataset = load(str(path), input=input)
+    assert dataset.input_shape == (input.size, input.size, input.channels or 3)
+    seen = pictures.read([path / n for n in names], input, shape=dataset.input_shape, trained_on=dataset.name)
+    assert seen.notes == []
+    np.testing.assert_array_equal(np.concatenate([dataset.train.inputs, dataset.test.inputs]), seen.inputs)
+
+
+def test_an_image_too_large_to_be_padded_is_named(tmp_path, write_files):
+    path = write_files(tmp_path / "pets", {f"{c}/{n}.png": noise((6 + n, 5), 3) for c in "ab" for n in range(5)})
+    with pytest.raises(UserError, match=r"pets: a/3.png: 9x5 is too large to be padded to 8x8; use --input.fit resize"):
+        load(str(path), input=Input(size=8, fit="pad"))
+
+
 def huge_png() -> bytes:
     """A header that claims 20,000 x 20,000 pixels."""
     header = b"IHDR" + struct.pack(">IIBBBBB", 20_000, 20_000, 8, 2, 0, 0, 0)
@@ -59,7 +104,11 @@ def huge_png() -> bytes:
 FAULTS = {
     "broken": ({"train/dog/1.png": b"not an image"}, "train/dog/1.png is a broken image"),
     "no bytes": ({"train/dog/1.png": b""}, "train/dog/1.png is a broken image"),
-    "sizes": ({"train/dog/1.png": (9, 5)}, "train/cat/0.png is 6x5 but train/dog/1.png is 9x5"),
+    "cut short": ({"train/dog/1.png": noise((6, 5), 3)[:-60]}, "train/dog/1.png is a broken image"),
+    "sizes": (
+        {"train/dog/1.png": (9, 5)},
+        "train/cat/0.png is 6x5 but train/dog/1.png is 9x5; bring all images to one size, or train with --image-size N",
+    ),
     "bomb": ({"train/dog/1.png": huge_png()}, "train/dog/1.png has more than"),
     "16 bits": ({"train/dog/1.png": "I;16"}, "train/dog/1.png has pixels of mode I;16"),
     "empty class": ({"train/emu/": b""}, "class train/emu has no images"),

@@ -6,17 +6,13 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import UInt8
 
-from jaxnn.data.decoding import decode, refusing_bombs
+from jaxnn.data.decoding import Images, as_batch, decode, refusing_bombs
 from jaxnn.data.fitting import fit_images, with_channels
 from jaxnn.errors import UserError
 from jaxnn.recipe import Input
 
 _DARK = ("mnist", "fashion_mnist", "digits")  # named sets of light shapes on black
-
-
-Images = UInt8[np.ndarray, "pictures height width channels"]
 
 
 class Pictures(NamedTuple):
@@ -48,7 +44,7 @@ def _one(path: Path, input: Input, *, dark: bool) -> tuple[np.ndarray, bool, lis
     with refusing_bombs():
         pixels = decode(_bytes(path), str(path), on_white=True)
     notes = []
-    images = with_channels(pixels.reshape(1, *pixels.shape[:2], -1), input.channels)
+    images = with_channels(as_batch(pixels), input.channels)
     height, width = images.shape[1:3]
     inverted = dark and input.channels == 1 and bool(np.median(_border(images[0, ..., 0])) > 127)
     if inverted:

@@ -10,6 +10,7 @@ from jaxnn.data.dataset import Dataset
 from jaxnn.data.embedded import EMBEDDED
 from jaxnn.data.named import NAMED, canonical
 from jaxnn.errors import UserError
+from jaxnn.recipe import Input
 
 
 def load(
@@ -19,11 +20,13 @@ def load(
     label: str | None = None,
     header: table.Header = "auto",
     seed: int = 420,
+    input: Input | None = None,
 ) -> Dataset:
     """The data set of that name, or in the file or folder of that path, in its original order.
 
     ``data_dir``: the only place searched for a named set that lies in files. ``label``, ``header``: how a
-    CSV file is read. ``seed``: of generated sets only. Raises UserError if there is no such set or it is damaged.
+    CSV file is read. ``seed``: of generated sets only. ``input``: of the recipe to ``prepare`` the set for; image files
+    are then fitted to it one by one, and may differ in size. Raises UserError if there is no such set or it is damaged.
     """
     if dataset is None:
         raise UserError("this recipe has no data set of its own; name a CSV or TSV file with --dataset FILE")
@@ -40,7 +43,7 @@ def load(
             return EMBEDDED[name]()
         if generated.is_name(name):
             return generated.uniform(name, seed=seed)
-        return _load_path(dataset, label=label, header=header)
+        return _load_path(dataset, label=label, header=header, input=input)
     except OSError as error:
         raise UserError(f"{error.filename or dataset} cannot be read: {error.strerror or error}") from error
 
@@ -56,27 +59,28 @@ def depends_on_seed(dataset: str | None) -> bool:
     return dataset is not None and generated.is_name(canonical(dataset))
 
 
-def _load_path(dataset: str, *, label: str | None, header: table.Header) -> Dataset:
+def _load_path(dataset: str, *, label: str | None, header: table.Header, input: Input | None) -> Dataset:
     path = Path(dataset).expanduser()
     if not path.exists():
         raise UserError(_not_found(dataset))
     name = path.name.split(".")[0] or str(path)
     if path.is_file() and path.suffix.lower() in table.ENDINGS:
         return table.read(path, name=name, label=label, header=header)
-    read = _reader(path, name)
+    read = _reader(path, name, input)
     if label is not None:
         raise UserError(f"--label is for CSV and TSV files, and {path} is none; leave it out")
     return read()
 
 
-def _reader(path: Path, name: str) -> Callable[[], Dataset]:
+def _reader(path: Path, name: str, input: Input | None) -> Callable[[], Dataset]:
     if path.is_dir() and idx.has_files(path):
         return lambda: idx.read_folder(path, name=name)
     if path.is_dir() or tree.is_tar(path):
         if cifar.holds_batches(path):
             classes = NAMED["cifar10"].classes
             return lambda: cache.cached(path, lambda: cifar.read(path, name=name, classes=classes))
-        return lambda: cache.cached(path, lambda: image_folder.read(path, name=name))
+        form = "" if input is None or input.size is None else f"\0{input.size} {input.channels} {input.fit}"
+        return lambda: cache.cached(path, lambda: image_folder.read(path, name=name, input=input), form=form)
     if idx.is_idx(path):
         return lambda: idx.read_folder(path.parent, name=name)
     raise UserError(

@@ -25,7 +25,14 @@ def resolve(name: str, *, dataset: str | None, data_dir: str | None, **changes: 
     recipe = recipes.get(name, dataset=dataset).replace(data_dir=data_dir, **changes)
     if recipe.dataset is None:
         raise UserError(f"recipe {name} has no data set of its own; name one with --dataset")
-    loaded = data.load(recipe.dataset, data_dir=data_dir, label=recipe.label, header=recipe.header, seed=recipe.seed)
+    loaded = data.load(
+        recipe.dataset,
+        data_dir=data_dir,
+        label=recipe.label,
+        header=recipe.header,
+        seed=recipe.seed,
+        input=recipe.input,
+    )
     dataset_ready = data.prepare(loaded, recipe.input)
     if recipe.batch_size is not None and recipe.batch_size > len(dataset_ready.train):
         recipe = recipe.replace(batch_size=len(dataset_ready.train))

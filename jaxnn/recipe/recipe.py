@@ -18,9 +18,9 @@ from jaxnn.recipe.training import Clip, Loss, Optimizer, Schedule
 class Input:
     """How examples are made ready for the model.
 
-    Images: brought to ``size`` x ``size`` by ``fit`` (zero padding or bilinear resizing) and to
-    ``channels``, scaled to [0, 1], then (x - mean) / std, for all channels or for each of three. Tables:
-    ``standardize`` columns with the training split's mean and standard deviation.
+    Images: brought to ``size`` x ``size`` by ``fit`` (zero padding, or bilinear resizing, which squeezes another
+    aspect ratio and crops nothing) and to ``channels``, scaled to [0, 1], then (x - mean) / std, for all channels or
+    for each of three. Tables: ``standardize`` columns with the training split's mean and standard deviation.
     """
 
     size: int | None = None
