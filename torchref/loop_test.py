@@ -192,7 +192,12 @@ def test_progress_and_rows(table: Dataset, tmp_path: Path) -> None:
     reports: list[dict[str, Any]] = []
     rows: list[dict[str, Any]] = []
     train(recipe, table, RunDir(tmp_path), on_progress=lambda **f: reports.append(f), on_epoch=rows.append)
-    assert [(r["epoch"], r["step"], r["steps_per_epoch"]) for r in reports] == [(1, 2, 3), (1, 3, 3), (2, 2, 3), (2, 3, 3)]
+    assert [(r["epoch"], r["step"], r["steps_per_epoch"]) for r in reports] == [
+        (1, 2, 3),
+        (1, 3, 3),
+        (2, 2, 3),
+        (2, 3, 3),
+    ]
     assert [r["running_loss"] is None for r in reports] == [False, True] * 2
     assert [len(r["losses"]) for r in reports] == [2, 1] * 2
     assert rows == RunDir(tmp_path).read_metrics() and len(rows) == 2
