@@ -29,7 +29,12 @@ def load(
     are then fitted to it one by one, and may differ in size. Raises UserError if there is no such set or it is damaged.
     """
     if dataset is None:
-        raise UserError("this recipe has no data set of its own; name a CSV or TSV file with --dataset FILE")
+        kind = (
+            "a CSV or TSV file with --dataset FILE"
+            if input is None or input.size is None
+            else ("a folder of pictures with --dataset FOLDER, or a set such as cifar10")
+        )
+        raise UserError(f"this recipe has no data set of its own; name {kind}")
     name = canonical(dataset)
     try:
         if name in NAMED:
