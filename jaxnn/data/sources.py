@@ -29,12 +29,9 @@ def load(
     are then fitted to it one by one, and may differ in size. Raises UserError if there is no such set or it is damaged.
     """
     if dataset is None:
-        kind = (
-            "a CSV or TSV file with --dataset FILE"
-            if input is None or input.size is None
-            else ("a folder of pictures with --dataset FOLDER, or a set such as cifar10")
-        )
-        raise UserError(f"this recipe has no data set of its own; name {kind}")
+        is_table = input is None or input.size is None
+        kind = "a CSV or TSV file" if is_table else "a folder of pictures, or a set such as cifar10,"
+        raise UserError(f"this recipe has no data set of its own; name {kind} with --dataset")
     name = canonical(dataset)
     try:
         if name in NAMED:

@@ -23,7 +23,6 @@ from jaxnn.run_dir import write_atomically
 Arrays = dict[str, np.ndarray]
 Notice = Callable[[str], None]
 
-ENDINGS = (".pt", ".pth", ".bin", ".safetensors")
 _WRAPPERS = ("state_dict", "model_state_dict", "model")  # under which training scripts keep a model's state_dict
 _DTYPES = {
     **{"F64": np.float64, "F32": np.float32, "F16": np.float16, "BF16": ml_dtypes.bfloat16},
