@@ -1,54 +1,25 @@
 """The pages in a real browser: no error, no request, and sorting, filtering and hovering do what they say."""
 
-import html
-import json
 import re
-import shutil
-import subprocess
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from jaxnn.page import browser
 from jaxnn.parity.report import page, sample_reports
 
-_BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome", "chrome"))), None)
-pytestmark = pytest.mark.skipif(_BROWSER is None, reason="there is no chromium or chrome on this machine")
+pytestmark = pytest.mark.skipif(browser.PROGRAM is None, reason="there is no chromium or chrome on this machine")
 
-_FLAGS = ("--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking")
-_FLAGS += ("--disable-component-update", "--disable-sync", "--disable-quic", "--window-size=1200,2000", "--dump-dom")
-
-_WATCH = """<script>
-window.problems = [];
-addEventListener("error", (event) => problems.push(event.message));
-addEventListener("securitypolicyviolation", (event) => problems.push(event.blockedURI));
-</script>"""
-_TOOLS = """<script>
-const found = {};
+_TABLE = """
 const shown = () => [...document.querySelectorAll(".all tbody tr")].filter((row) => !row.hidden);
 const column = (at) => shown().map((row) => row.cells[at].textContent.trim());
 const click = (at) => document.querySelectorAll(".all thead th button")[at].click();
-const hover = (area, x, y) => {
-  const box = area.getBoundingClientRect();
-  const at = { clientX: box.left + x * box.width, clientY: box.top + y * box.height };
-  area.dispatchEvent(new PointerEvent("pointermove", at));
-};
-%s
-found.problems = problems;
-document.body.innerHTML = "<pre></pre>";
-document.querySelector("pre").textContent = JSON.stringify(found);
-</script>"""
+"""
 
 
-def _run(document: str, script: str, folder: Path) -> dict[str, Any]:
-    """Opens ``document``, runs ``script``, and returns what it puts into ``found``, with the problems met."""
-    probed = document.replace("<head>", "<head>" + _WATCH).replace("</body>", _TOOLS % script + "</body>")
-    (folder / "page.html").write_text(probed)
-    command = [str(_BROWSER), *_FLAGS, f"--user-data-dir={folder / 'profile'}", (folder / "page.html").as_uri()]
-    output = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True).stdout
-    match = re.search(r"<pre>(.*)</pre>", output, re.DOTALL)
-    assert match is not None, output[-2000:]
-    return json.loads(html.unescape(match[1]))
+def _opened(document: str, script: str, folder: Path) -> dict[str, Any]:
+    return browser.run(document, _TABLE + script, folder)
 
 
 def test_the_table_sorts_and_filters(tmp_path: Path) -> None:
@@ -64,7 +35,7 @@ def test_the_table_sorts_and_filters(tmp_path: Path) -> None:
     form.querySelector("input[type=checkbox]").checked = true; form.oninput();
     found.count = form.querySelector("output").value;
     """
-    found = _run(page.render(sample_reports.lenet_flatten_order()), script, tmp_path)
+    found = _opened(page.render(sample_reports.lenet_flatten_order()), script, tmp_path)
     assert found["problems"] == []
     assert found["largest"] == ["1.3", "0.77"]
     assert found["smallest"] == "0"
@@ -87,7 +58,7 @@ def test_the_plot_tells_its_values(tmp_path: Path) -> None:
     """
     report = sample_reports.long_run(fault_at=412)
     tensor = next(entry for entry in report.entries if entry.failed)
-    found = _run(page.render(report), script, tmp_path)
+    found = _opened(page.render(report), script, tmp_path)
     assert found["problems"] == []
     assert (found["before"], found["after"], found["bold"]) == (True, True, "0")
     assert found["exit"] == f"hidden1.weight\nstep 415: {tensor.error:.1e} (tolerance 1e-12)"
@@ -104,10 +75,10 @@ def test_a_link_of_the_overview_unfolds_its_report(tmp_path: Path) -> None:
     location.hash = document.querySelectorAll(".overview a")[1].getAttribute("href"); unfold();
     found.after = parts.map((part) => part.open);
     """
-    found = _run(page.certificate(reports, title="Two", about={}), script, tmp_path)
+    found = _opened(page.certificate(reports, title="Two", about={}), script, tmp_path)
     assert found == {"before": [False, False], "after": [False, True], "problems": []}
 
 
 def test_an_error_would_show(tmp_path: Path) -> None:
     broken = page.render(sample_reports.deep_network()).replace("</main>", "</main><script>nowhere();</script>")
-    assert "nowhere is not defined" in _run(broken, "", tmp_path)["problems"][0]
+    assert "nowhere is not defined" in _opened(broken, "", tmp_path)["problems"][0]

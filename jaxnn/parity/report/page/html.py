@@ -8,6 +8,7 @@ from typing import Any
 
 import jinja2
 
+from jaxnn import page
 from jaxnn.parity.report import Report, document, summary
 from jaxnn.parity.report.page import layers, steps
 from jaxnn.parity.report.page.axis import Axis
@@ -119,13 +120,7 @@ def _exactly(value: float) -> str:
 
 @functools.cache
 def _templates() -> jinja2.Environment:
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(Path(__file__).parent / "templates"),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
+    environment = page.environment(Path(__file__).parent / "templates")
     environment.filters |= {
         "number": summary.number,
         "place": summary.place,

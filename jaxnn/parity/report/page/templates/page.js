@@ -1,4 +1,3 @@
-"use strict";
 // Everything here adds to a page that is complete without it: sorting, filtering, and values under the pointer.
 
 for (const section of document.querySelectorAll(".entries")) {
@@ -94,9 +93,7 @@ function readable(figure) {
     const allowed = value(level(read(band), x), scale);
     tip.value = `${line.textContent}\nstep ${x.toLocaleString("en")}: ${value(y, scale)} (tolerance ${allowed})`;
     tip.hidden = cursor.hidden = false;
-    const [left, bottom] = [(100 * (x - 0.5)) / scale.steps, 100 - (100 * y) / scale.size];
-    cursor.style.cssText = `left:${left}%;bottom:${bottom}%`;
-    tip.style.cssText = (left > 50 ? `right:${100 - left}%;` : `left:${left}%;`) + (bottom > 60 ? `top:${100 - bottom}%` : `bottom:${bottom}%`);
+    point(tip, cursor, (100 * (x - 0.5)) / scale.steps, 100 - (100 * y) / scale.size);
   };
   const mark = (index) => {
     for (const part of [...lines, ...bands.values(), ...list.querySelectorAll("tr")])
@@ -123,16 +120,6 @@ function decode(path) {
   const found = [];
   for (let at = 0, x = 0, y = 0; at + 1 < numbers.length; at += 2) found.push([(x += numbers[at]), (y += numbers[at + 1])]);
   return found;
-}
-
-function nearest(found, step) {
-  let [low, high] = [0, found.length - 1];
-  while (high - low > 1) {
-    const middle = (low + high) >> 1;
-    if (found[middle][0] <= step) low = middle;
-    else high = middle;
-  }
-  return Math.abs(found[high][0] - step) < Math.abs(found[low][0] - step) ? found[high] : found[low];
 }
 
 function level(found, step) {
