@@ -1,4 +1,4 @@
-"""A trained run asked about images that it has not seen: no data set is needed."""
+"""A trained run asked about examples that it has not seen: no data set is needed."""
 
 from collections.abc import Callable
 
@@ -7,13 +7,15 @@ from flax import nnx
 from jaxtyping import Float64
 
 from jaxnn import optim, precision, step, trained
-from jaxnn.data.pictures import Images
 from jaxnn.nn import DropoutMask
 from jaxnn.run_dir import RunDir
 
 
-def predict(run: RunDir, images: Images, *, notice: Callable[[str], None]) -> Float64[np.ndarray, "pictures outputs"]:
-    """The outputs of the run's newest readable checkpoint, in evaluation mode, for images of its input's shape."""
+def predict(
+    run: RunDir, inputs: np.ndarray, *, notice: Callable[[str], None]
+) -> Float64[np.ndarray, "examples outputs"]:
+    """The outputs of the run's newest readable checkpoint, in evaluation mode: for images or rows of its input's shape,
+    as many at a time as the recipe evaluates."""
     recipe, _ = run.read_recipe()
     with precision.activate(recipe.precision) as dtypes:
         of = trained.load(run, recipe, notice, param_dtype=dtypes.param)
@@ -26,7 +28,13 @@ def predict(run: RunDir, images: Images, *, notice: Callable[[str], None]) -> Fl
             dtypes=dtypes,
         )
         _, params, _, buffers = nnx.split(of.model, nnx.Param, DropoutMask, ...)
-        split = step.device_split(images, np.zeros(len(images), np.int32), recipe.input, dtypes)
-        examples = np.arange(len(images), dtype=np.int32)
-        outputs = program.predict_step(nnx.to_pure_dict(params), nnx.to_pure_dict(buffers), split, examples)
-        return np.asarray(outputs, np.float64)
+        params, buffers = nnx.to_pure_dict(params), nnx.to_pure_dict(buffers)
+        split = step.device_split(inputs, np.zeros(len(inputs), np.int32), recipe.input, dtypes)
+        size = min(recipe.eval_batch_size, len(inputs))
+        # The last batch is filled up with the last example.
+        batches = [np.arange(start, start + size, dtype=np.int32) for start in range(0, len(inputs), size)]
+        outputs = [
+            np.asarray(program.predict_step(params, buffers, split, np.minimum(batch, len(inputs) - 1)), np.float64)
+            for batch in batches
+        ]
+        return np.concatenate(outputs)[: len(inputs)]

@@ -2,7 +2,7 @@
 
     python -m torchref train --out PATH [--resume] [--checkpoint-every N] < recipe.json
     python -m torchref evaluate --run PATH [--split test] [--data-dir DIR]
-    python -m torchref predict --run PATH IMAGE...
+    python -m torchref predict --run PATH IMAGE... | --folder DIR
     python -m torchref export --run PATH --folder DIR [--layout nchw] [--opset 18]
 
 Prints one JSON object a line: {"event": "ready" | "notice" | "progress" | "epoch" | "result" | "error", ...}.
@@ -16,6 +16,8 @@ import signal
 import sys
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from jaxnn import data
 from jaxnn.data import Dataset, UserError, pictures
@@ -95,7 +97,8 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
     evaluation.add_argument("--data-dir", help="where the data are now, if they have moved")
     prediction = commands.add_parser("predict", help="the outputs of the newest checkpoint of a run for image files")
     prediction.add_argument("--run", type=Path, required=True)
-    prediction.add_argument("images", type=Path, nargs="+")
+    prediction.add_argument("images", type=Path, nargs="*")
+    prediction.add_argument("--folder", type=Path, help="has inputs.npy, used instead; gets outputs.npy")
     exporting = commands.add_parser("export", help="write the newest checkpoint of a run as an ONNX file")
     exporting.add_argument("--run", type=Path, required=True)
     exporting.add_argument("--folder", type=Path, required=True, help="has inputs.npy; gets model.onnx, outputs.npz")
@@ -132,6 +135,11 @@ def _evaluate(options: argparse.Namespace) -> None:
 
 def _predict(options: argparse.Namespace) -> None:
     run, recipe = _trained(options.run)
+    if options.folder is not None:
+        outputs = predict(run, np.load(options.folder / "inputs.npy"), on_notice=_notice)
+        np.save(options.folder / "outputs.npy", outputs)
+        _emit("result")
+        return
     data = run.trained_on()
     given = pictures.read(options.images, recipe.input, shape=data.input_shape, trained_on=data.name)
     _emit("result", outputs=predict(run, given.inputs, on_notice=_notice).tolist())

@@ -1,4 +1,4 @@
-"""A trained run asked about images that it has not seen: no data set is needed."""
+"""A trained run asked about examples that it has not seen: no data set is needed."""
 
 from collections.abc import Callable
 
@@ -6,7 +6,6 @@ import numpy as np
 import torch
 from jaxtyping import Float64
 
-from jaxnn.data.pictures import Images
 from jaxnn.run_dir import RunDir
 from torchref import precision
 from torchref.evaluate import trained
@@ -14,13 +13,16 @@ from torchref.step import normalize
 
 
 def predict(
-    run: RunDir, images: Images, *, on_notice: Callable[[str], None]
-) -> Float64[np.ndarray, "pictures outputs"]:
-    """The outputs of the run's newest readable checkpoint, in evaluation mode, for images of its input's shape."""
+    run: RunDir, inputs: np.ndarray, *, on_notice: Callable[[str], None]
+) -> Float64[np.ndarray, "examples outputs"]:
+    """The outputs of the run's newest readable checkpoint, in evaluation mode: for images or rows of its input's shape,
+    as many at a time as the recipe evaluates."""
     recipe, _ = run.read_recipe()
     data = run.trained_on()
     model = trained(recipe, run, data.name, data.input_shape, len(data.classes), on_notice).eval()
-    inputs = torch.from_numpy(images).to(precision.device())
+    outputs = []
     with torch.inference_mode():
-        outputs = model(normalize(inputs, recipe.input, precision.dtype(recipe.precision)))
-    return outputs.double().cpu().numpy()
+        for batch in torch.tensor(inputs).split(recipe.eval_batch_size):
+            placed = batch.to(precision.device())
+            outputs.append(model(normalize(placed, recipe.input, precision.dtype(recipe.precision))).double().cpu())
+    return torch.cat(outputs).numpy()

@@ -17,12 +17,13 @@ _COMMANDS = {
     "recipes": "list the recipes: data set, model, expected accuracy",
     "train": "train a recipe, in JAX or (--framework torch) in PyTorch",
     "evaluate": "loss, accuracies and confusion matrix of a trained run",
+    "report": "curves, confusion, mistakes and filters of one or several runs, as one HTML page",
     "predict": "class and probabilities of your own pictures, by a trained run",
     "export": "write a trained model for PyTorch, ONNX or StableHLO, and check that it computes the same",
     "import": "make a run of PyTorch's weights, to evaluate, export or train on",
     "parity": "compare JAX with PyTorch: recipes, your own port, or two recordings",
     "bench": "measure against PyTorch and a plain flax loop; withheld where they do not agree",
-    "data": "list, fetch or check data sets",
+    "data": "list, fetch, check or show data sets",
 }
 
 

@@ -6,6 +6,7 @@ import json
 import signal
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -117,6 +118,27 @@ def predict(
     from jaxnn import prediction
 
     return prediction.predict(run, inputs, notice=notice)
+
+
+def outputs(framework: Framework, run: RunDir, inputs: np.ndarray, notice: Callable[[str], None]) -> np.ndarray:
+    """The outputs of the run's newest checkpoint, (examples, outputs), for images or rows as its model takes them."""
+    if framework == "torch":
+        with tempfile.TemporaryDirectory() as folder:
+            np.save(Path(folder) / "inputs.npy", inputs)
+            _torch_process(["predict", "--run", str(run.path), "--folder", folder], "", None)
+            return np.load(Path(folder) / "outputs.npy")
+    compilation_cache.choose()
+    from jaxnn import prediction
+
+    return prediction.predict(run, inputs, notice=notice)
+
+
+def weights(framework: Framework, recipe: Recipe, run: RunDir, notice: Callable[[str], None]) -> dict[str, np.ndarray]:
+    """The state_dict of the run's newest checkpoint, in PyTorch's order, names and layout."""
+    compilation_cache.choose()
+    from jaxnn.interop import export_run
+
+    return export_run.weights_of(run, recipe, framework, notice)
 
 
 def export_torch(run: RunDir, folder: Path, notice: Callable[[str], None], *, layout: str, opset: int) -> None:

@@ -14,6 +14,7 @@ from jaxnn.cli.console import stderr
 from jaxnn.cli.evaluate import directory_of
 from jaxnn.data import pictures
 from jaxnn.errors import UserError
+from jaxnn.report import probabilities
 
 
 @dataclass(frozen=True)
@@ -54,7 +55,7 @@ def run(argv: list[str]) -> int:
     outputs = backends.predict(framework, directory, options.images, given.inputs, notice)
     predictions = [
         {"image": str(path), "inverted": inverted, "top": _top(row, data.classes, options.top)}
-        for path, inverted, row in zip(options.images, given.inverted, _probabilities(outputs), strict=True)
+        for path, inverted, row in zip(options.images, given.inverted, probabilities(outputs), strict=True)
     ]
     if options.json:
         print(json_format.dumps({"run": str(options.run), "predictions": predictions}))
@@ -63,14 +64,6 @@ def run(argv: list[str]) -> int:
             found = "  ".join(f"{each['class']} {each['probability']:.4f}" for each in prediction["top"])
             print(f"{prediction['image']}: {found}")
     return 0
-
-
-def _probabilities(outputs: np.ndarray) -> np.ndarray:
-    """(batch, classes): the softmax, under which log-probabilities stay what they are; one output is log-odds."""
-    if outputs.shape[1] == 1:
-        outputs = np.concatenate([np.zeros_like(outputs), outputs], axis=1)
-    exponentials = np.exp(outputs - outputs.max(axis=1, keepdims=True))
-    return exponentials / exponentials.sum(axis=1, keepdims=True)
 
 
 def _top(probabilities: np.ndarray, classes: tuple[str, ...], count: int) -> list[dict[str, Any]]:

@@ -11,7 +11,7 @@ from PIL import Image
 
 from jaxnn import data
 from jaxnn.cli import main
-from jaxnn.cli.predict import _probabilities
+from jaxnn.report import probabilities
 from jaxnn.run_dir import RunDir
 
 Runs = dict[str, Path]
@@ -142,7 +142,7 @@ def test_photos_of_many_sizes_are_the_same_to_both_frameworks(
     ids=["scores", "log-probabilities", "one output"],
 )
 def test_outputs_become_probabilities(outputs: object, expected: object) -> None:
-    np.testing.assert_allclose(_probabilities(np.asarray(outputs)), np.asarray(expected), rtol=1e-12, atol=1e-15)
+    np.testing.assert_allclose(probabilities(np.asarray(outputs)), np.asarray(expected), rtol=1e-12, atol=1e-15)
 
 
 def test_mistakes_are_one_sentence(runs: Runs, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -34,8 +34,8 @@ document.querySelector("pre").textContent = JSON.stringify(found);
 
 
 def run(document: str, script: str, folder: Path, *, width: int = 1200) -> dict[str, Any]:
-    """Opens ``document`` in a window of ``width`` pixels, runs ``script`` (JavaScript, with ``hover``), and returns what
-    it puts into ``found``, with the ``problems`` met: errors, and requests that the page's policy refused."""
+    """Opens ``document`` in a window of ``width`` pixels, runs ``script`` (JavaScript, with ``hover``), and returns
+    what it puts into ``found``, with the ``problems`` met: errors, and requests that the page's policy refused."""
     probed = document.replace("<head>", "<head>" + _WATCH).replace("</body>", _TOOLS % script + "</body>")
     (folder / "page.html").write_text(probed)
     command = [str(PROGRAM), *_FLAGS, f"--window-size={width},2000", f"--user-data-dir={folder / 'profile'}"]

@@ -1,4 +1,4 @@
-// What plots under the pointer share: the point of a line that is nearest, and where its value is written.
+// What plots under the pointer share: the point of a line that is nearest.
 
 function nearest(found, step) {
   let [low, high] = [0, found.length - 1];
@@ -8,10 +8,4 @@ function nearest(found, step) {
     else high = middle;
   }
   return Math.abs(found[high][0] - step) < Math.abs(found[low][0] - step) ? found[high] : found[low];
-}
-
-// Of an area, in percent of its width and height.
-function point(tip, cursor, left, bottom) {
-  cursor.style.cssText = `left:${left}%;bottom:${bottom}%`;
-  tip.style.cssText = (left > 50 ? `right:${100 - left}%;` : `left:${left}%;`) + (bottom > 60 ? `top:${100 - bottom}%` : `bottom:${bottom}%`);
 }

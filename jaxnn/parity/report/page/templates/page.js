@@ -93,7 +93,9 @@ function readable(figure) {
     const allowed = value(level(read(band), x), scale);
     tip.value = `${line.textContent}\nstep ${x.toLocaleString("en")}: ${value(y, scale)} (tolerance ${allowed})`;
     tip.hidden = cursor.hidden = false;
-    point(tip, cursor, (100 * (x - 0.5)) / scale.steps, 100 - (100 * y) / scale.size);
+    const [left, bottom] = [(100 * (x - 0.5)) / scale.steps, 100 - (100 * y) / scale.size];
+    cursor.style.cssText = `left:${left}%;bottom:${bottom}%`;
+    tip.style.cssText = (left > 50 ? `right:${100 - left}%;` : `left:${left}%;`) + (bottom > 60 ? `top:${100 - bottom}%` : `bottom:${bottom}%`);
   };
   const mark = (index) => {
     for (const part of [...lines, ...bands.values(), ...list.querySelectorAll("tr")])
