@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import tyro
 
+from jaxnn import plots, run_dir
 from jaxnn.cli import backends
 from jaxnn.cli.arguments import parse
 from jaxnn.cli.console import stderr
@@ -27,6 +28,10 @@ class Options:
     """PNG, JPEG, BMP or WEBP files of any size."""
     top: int = 3
     """How many classes to show of each."""
+    plot: Path | None = None
+    """A PNG file: the pictures as the model sees them, beside bars of their most probable classes."""
+    overwrite: bool = False
+    """Replace an earlier plot."""
     json: bool = False
     """Print one JSON object."""
 
@@ -39,6 +44,8 @@ def run(argv: list[str]) -> int:
         raise UserError(f"name pictures: `jaxnn predict {options.run} IMAGE...`")
     if options.top < 1:
         raise UserError(f"--top must be at least 1, but it is {options.top}")
+    if options.plot is not None:
+        run_dir.require_file(options.plot, overwrite=options.overwrite)
     directory = directory_of(options.run)
     recipe, framework = directory.read_recipe()
     if recipe.input.size is None:
@@ -57,6 +64,10 @@ def run(argv: list[str]) -> int:
         {"image": str(path), "inverted": inverted, "top": _top(row, data.classes, options.top)}
         for path, inverted, row in zip(options.images, given.inverted, probabilities(outputs), strict=True)
     ]
+    if options.plot is not None:
+        top = [[(each["class"], each["probability"]) for each in found["top"]] for found in predictions]
+        figure = plots.predictions(given.inputs, [path.name for path in options.images], top)
+        run_dir.write_atomically(options.plot, plots.png(figure))
     if options.json:
         print(json_format.dumps({"run": str(options.run), "predictions": predictions}))
     else:

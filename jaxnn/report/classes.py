@@ -54,7 +54,10 @@ def table(series: Sequence[Series], evidence: Mapping[str, Evidence]) -> list[Ro
     confusion = _confusion(evidence[series[0].name], count)
     rows = []
     for at, name in enumerate(own):
-        accuracies = [_spread(found[:, at]) if fits else None for found, fits in zip(known, alike, strict=True)]
+        accuracies = [
+            _spread(found[:, at]) if fits and found is not None else None
+            for found, fits in zip(known, alike, strict=True)
+        ]
         examples = taken_for = None
         if confusion is not None:
             examples = int(confusion[at].sum())

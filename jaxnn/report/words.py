@@ -57,15 +57,12 @@ def comparisons(series: Sequence[Series]) -> list[str]:
                 continue
             ends = [run.rows[-1] for run in (jax, torch)]
             accuracies = [end.get("test_accuracy", math.nan) for end in ends]
-            speeds = [speed(run) for run in (jax, torch)]
             names = f"JAX ({ours.name}) and PyTorch ({theirs.name})"
             if ours.many or theirs.many:
                 names += f", seed {jax.recipe.seed}"
             text = f"{names} ran the same recipe from the same seed: test accuracy {accuracies[0]:.4f} and "
             text += f"{accuracies[1]:.4f} after epochs {ends[0]['epoch']} and {ends[1]['epoch']}"
-            if all(speeds):
-                text += f"; JAX trained {speeds[0] / speeds[1]:.3g} times as many examples a second"
-            found.append(text + ".")
+            found.append(f"{text}. How fast each is depends on what else ran: `jaxnn bench` measures that.")
     return found
 
 
