@@ -1,9 +1,11 @@
-"""The child process of `jaxnn train --framework torch`, and of `evaluate`, `predict` and `export` on such a run.
+"""The child process of `jaxnn train --framework torch`, of `evaluate`, `predict` and `export` on such a run,
+and of `lesson --framework torch`.
 
     python -m torchref train --out PATH [--resume] [--checkpoint-every N] < recipe.json
     python -m torchref evaluate --run PATH [--split test] [--data-dir DIR]
     python -m torchref predict --run PATH IMAGE... | --folder DIR
     python -m torchref export --run PATH --folder DIR [--layout nchw] [--opset 18]
+    python -m torchref lesson NAME [--seed S]
 
 Prints one JSON object a line: {"event": "ready" | "notice" | "progress" | "epoch" | "result" | "error", ...}.
 Exit codes: 0 done, 1 a loss was not finite, 2 bad input, 130 and 143 interrupted.
@@ -19,10 +21,11 @@ from typing import Any
 
 import numpy as np
 
-from jaxnn import data
+from jaxnn import course, data
 from jaxnn.data import Dataset, UserError, pictures
 from jaxnn.recipe import Recipe
 from jaxnn.run_dir import Interrupted, NonFiniteLossError, RunDir
+from torchref import lessons
 from torchref.evaluate import evaluate
 from torchref.export import export
 from torchref.loop import train
@@ -65,8 +68,10 @@ def main(arguments: list[str] | None = None) -> int:
             _evaluate(options)
         elif options.command == "predict":
             _predict(options)
-        else:
+        elif options.command == "export":
             _export(options)
+        else:
+            _lesson(options)
         return 0
     except BrokenPipeError:  # nobody listens any more
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -104,6 +109,9 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
     exporting.add_argument("--folder", type=Path, required=True, help="has inputs.npy; gets model.onnx, outputs.npz")
     exporting.add_argument("--layout", choices=("nchw", "nhwc"), default="nchw")
     exporting.add_argument("--opset", type=int, default=18)
+    learning = commands.add_parser("lesson", help="a worked example")
+    learning.add_argument("name", choices=course.LESSONS)
+    learning.add_argument("--seed", type=int, default=420)
     return parser.parse_args(arguments)
 
 
@@ -150,6 +158,11 @@ def _export(options: argparse.Namespace) -> None:
     notices: list[str] = []
     export(recipe, run, options.folder, layout=options.layout, opset=options.opset, on_notice=notices.append)
     _emit("result", notices=notices)
+
+
+def _lesson(options: argparse.Namespace) -> None:
+    found = lessons.run(options.name, seed=options.seed)
+    _emit("result", numbers={name: value.tolist() for name, value in found.numbers.items()}, words=found.words)
 
 
 def _trained(path: Path) -> tuple[RunDir, Recipe]:

@@ -23,6 +23,7 @@ _COMMANDS = {
     "import": "make a run of PyTorch's weights, to evaluate, export or train on",
     "parity": "compare JAX with PyTorch: recipes, your own port, or two recordings",
     "bench": "measure against PyTorch and a plain flax loop; withheld where they do not agree",
+    "lesson": "worked examples: what the documents show, step by step",
     "data": "list, fetch or check data sets",
 }
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from jaxnn import compilation_cache, threads, together
+from jaxnn import compilation_cache, course, threads, together
 from jaxnn.cli.console import TrainingDisplay
 from jaxnn.data import Dataset
 from jaxnn.errors import Ended, Interrupted, NonFiniteLossError, UserError
@@ -29,6 +29,10 @@ def require(framework: Framework, recipe: Recipe) -> None:
     """Raises UserError if ``framework`` is not installed, or cannot run the recipe."""
     if framework == "torch" and recipe.rng == "jax":
         raise UserError("--rng jax names JAX's own random streams, which --framework torch does not have")
+    _require_installed(framework)
+
+
+def _require_installed(framework: Framework) -> None:
     if framework == "torch" and importlib.util.find_spec("torch") is None:
         raise UserError("--framework torch needs PyTorch, which is not installed: pip install 'jaxnn[torch]'")
 
@@ -147,6 +151,21 @@ def export_torch(run: RunDir, folder: Path, notice: Callable[[str], None], *, la
     result = _torch_process(["export", "--run", str(run.path), "--folder", str(folder), *options], "", None)
     for text in result["notices"]:
         notice(text)
+
+
+def lesson(framework: Framework, name: str, seed: int) -> course.Lesson:
+    """What the lesson ``name`` finds out. Raises UserError if ``framework`` is not installed."""
+    if framework == "torch":
+        _require_installed(framework)
+        found = _torch_process(["lesson", name, "--seed", str(seed)], "", None)
+        return course.lesson(found["numbers"], found["words"])
+    compilation_cache.choose()
+    import jax
+
+    from jaxnn import lessons
+
+    with jax.enable_x64(True):
+        return lessons.run(name, seed=seed)
 
 
 @contextlib.contextmanager

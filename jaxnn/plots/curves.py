@@ -5,15 +5,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from jaxnn.plots.palette import COLOURS, STYLES
 from jaxnn.plots.text import plain
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-# Okabe and Ito's palette, told apart by colour-blind readers; its yellow is too light for lines.
-_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000")
-_STYLES = ("-", "--", ":", "-.")
 _MARKS = ("o", "s", "^", "D", "v")
 
 
@@ -37,8 +35,8 @@ def training_curves(title: str, curves: Sequence[Curve], *, swept: str | None = 
     ):
         for number, value in enumerate(values):
             look = {
-                "color": _COLOURS[number % len(_COLOURS)],
-                "linestyle": _STYLES[number // len(_COLOURS) % len(_STYLES)],
+                "color": COLOURS[number % len(COLOURS)],
+                "linestyle": STYLES[number // len(COLOURS) % len(STYLES)],
             }
             _draw(panel, [curve.rows for curve in curves if curve.value == value], name, value, look)
         _tidy(panel, label)
@@ -70,7 +68,7 @@ def learning_rate(curves: Sequence[Curve]) -> "Figure":
 
     figure = Figure(figsize=(6, 3.2), layout="constrained")
     panel = figure.subplots()
-    _by_name(panel, curves, "learning_rate", styles=_STYLES, marks=_MARKS)
+    _by_name(panel, curves, "learning_rate", styles=STYLES, marks=_MARKS)
     _tidy(panel, "learning rate")
     panel.set_ylim(bottom=0)
     _legend(figure, panel)
@@ -94,7 +92,7 @@ def _by_name(
         epochs = sorted(found)
         mean = np.array([np.mean(found[epoch]) for epoch in epochs])
         spread = np.array([np.std(found[epoch], ddof=1) if len(found[epoch]) > 1 else 0.0 for epoch in epochs])
-        colour = _COLOURS[number % len(_COLOURS)]
+        colour = COLOURS[number % len(COLOURS)]
         panel.plot(
             epochs, mean, color=colour, linestyle=styles[number % len(styles)], linewidth=1.8,
             marker=marks[number % len(marks)] or None, markersize=4, markevery=max(1, len(epochs) // 12),
