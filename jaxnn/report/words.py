@@ -48,7 +48,9 @@ def _examples(data: dict[str, Any], recipe: Recipe) -> str:
 
 
 def comparisons(series: Sequence[Series]) -> list[str]:
-    """Runs of JAX and of PyTorch with the same recipe, seed included: how they end, and how fast they were."""
+    """Runs of JAX and of PyTorch with the same recipe, seed included: how they end.
+
+    Not how fast they were: runs at different times on a shared machine do not measure that; `jaxnn bench` does."""
     found = []
     runs = [(each, run) for each in series for run in each.runs if run.rows]
     for ours, jax in runs:
@@ -62,7 +64,7 @@ def comparisons(series: Sequence[Series]) -> list[str]:
                 names += f", seed {jax.recipe.seed}"
             text = f"{names} ran the same recipe from the same seed: test accuracy {accuracies[0]:.4f} and "
             text += f"{accuracies[1]:.4f} after epochs {ends[0]['epoch']} and {ends[1]['epoch']}"
-            found.append(f"{text}. How fast each is depends on what else ran: `jaxnn bench` measures that.")
+            found.append(text + ".")
     return found
 
 
