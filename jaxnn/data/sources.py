@@ -30,8 +30,8 @@ def load(
     """
     if dataset is None:
         is_table = input is None or input.size is None
-        kind = "a CSV or TSV file" if is_table else "a folder of pictures, or a set such as cifar10,"
-        raise UserError(f"this recipe has no data set of its own; name {kind} with --dataset")
+        kind = "a CSV or TSV file with --dataset FILE" if is_table else "a folder of pictures with --dataset FOLDER"
+        raise UserError(f"this recipe has no data set of its own; name {kind}")
     name = canonical(dataset)
     try:
         if name in NAMED:
