@@ -101,6 +101,8 @@ def train_together(
             started = resume and job.run.exists()
             if started:
                 job.run.require_data(job.dataset.name, job.dataset.fingerprint)
+                if job.run.data_fingerprint() is None:  # imported without its data, which it has from now on
+                    job.run.write_environment(environment.describe(job.dataset))
             else:
                 job.run.create(job.recipe, "jax")
                 job.run.write_environment(environment.describe(job.dataset))

@@ -159,6 +159,18 @@ def test_a_script_s_optimizer_needs_no_position(tmp_path: Path, largest_error: C
     assert max(errors.values()) <= TOLERANCE, errors
 
 
+def test_a_run_imported_without_its_data_gets_them_when_it_is_trained(tmp_path: Path) -> None:
+    recipe, dataset = resolve(Case("mnist-mlp", changes={"steps": HALF}))
+    first, second = RunDir(tmp_path / "first"), RunDir(tmp_path / "second")
+    train(recipe, dataset, first, "jax", until=HALF, resume=False)
+    arrays = export_run.weights_of(first, recipe, "jax", _ignore)
+    assert import_run.into_jax(import_run.Given(arrays, "weights"), recipe, None, second, _ignore) == 0
+    assert second.trained_on().examples == 0
+    train(recipe, dataset, second, "jax", until=ALL, resume=True)
+    assert second.trained_on() == first.trained_on() and second.data_fingerprint() == dataset.fingerprint
+    assert export_run.from_run(second, recipe, "jax", _ignore)[1]["position"]["step"] == HALF
+
+
 FAULTS: dict[str, Callable[[dict[str, Any]], Any]] = {
     "a moment": lambda training: training["state"][0]["exp_avg"].mul_(1 + 1e-6),
     "the step": lambda training: (

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from jaxnn.plots import palette
 from jaxnn.plots.palette import COLOURS, STYLES
 from jaxnn.plots.text import plain
 
@@ -107,9 +108,7 @@ def _tidy(panel: "Axes", label: str) -> None:
 
     panel.set(xlabel="epoch", ylabel=label)
     panel.xaxis.set_major_locator(MaxNLocator(integer=True))
-    panel.grid(color="#dddddd", linewidth=0.6)
-    panel.set_axisbelow(True)
-    panel.spines[["top", "right"]].set_visible(False)
+    palette.plain(panel)
 
 
 def _legend(figure: "Figure", panel: "Axes", title: str | None = None) -> None:
