@@ -17,6 +17,7 @@ from torchref import augment, checkpoint, environment, initial_weights, order, p
 from torchref import resume as resumption
 from torchref import state as states
 from torchref.evaluate import measure
+from torchref.saver import Saver
 from torchref.state import Plan, State
 from torchref.step import train_step
 
@@ -73,7 +74,7 @@ def train(
             run.write_metrics(state.rows)
         train_set, test_set = (tensors.load(split, device) for split in (dataset.train, dataset.test))
 
-        saver = stack.enter_context(checkpoint.Saver(run, state, policy))
+        saver = stack.enter_context(Saver(run, state, policy))
         while not states.is_finished(state, plan):
             learning_rate = _run_steps(
                 recipe, plan, state, train_set, saver, report=on_progress, should_stop=should_stop
@@ -111,7 +112,7 @@ def _run_steps(
     plan: Plan,
     state: State,
     examples: tensors.Examples,
-    saver: checkpoint.Saver,
+    saver: Saver,
     *,
     report: Callable[..., None],
     should_stop: Callable[[], bool],
