@@ -51,12 +51,12 @@ def test_pictures_stand_above_their_class(folder: Path, monkeypatch: pytest.Monk
 
     draw = plots.images
     monkeypatch.setattr(plots, "images", images)
-    command = ["data", "show", str(folder), "--image-size", "12", "--split", "test", "--out", "grid.png"]
+    command = ["data", "show", str(folder), "--image-size", "12", "--count", "6", "--out", "grid.png"]
     assert main(command) == 0
     assert main(command) == 2 and main([*command, "--overwrite"]) == 0
-    assert (shown["title"], shown["columns"]) == ("set\n3 of 3 test examples", 9)
-    assert shown["captions"] == list(COLOURS)
-    assert [tuple(picture[5, 5]) for picture in shown["pictures"]] == list(COLOURS.values())
+    assert (shown["title"], shown["columns"]) == ("set\n6 of 12 training examples", 9)
+    assert shown["captions"] == [*COLOURS] * 2
+    assert [tuple(picture[5, 5]) for picture in shown["pictures"]] == [*COLOURS.values()] * 2
     with Image.open("grid.png") as drawn:
         assert drawn.width > drawn.height > 100
 

@@ -14,7 +14,7 @@ from typing import Annotated, Any, Literal
 import tyro
 
 from jaxnn import data, recipes, run_dir
-from jaxnn.cli import backends, many_runs
+from jaxnn.cli import backends, event_log, many_runs
 from jaxnn.cli.arguments import has, parse, value_of
 from jaxnn.cli.backends import Outcome
 from jaxnn.cli.console import TrainingDisplay
@@ -57,6 +57,8 @@ class Options:
     """Who trains: JAX, or PyTorch (torchref) as its reference."""
     log_style: Literal["jaxnn", "document"] = "jaxnn"
     """The lines printed: this program's, or those of the recipe's document (of a single run)."""
+    tensorboard: bool = False
+    """Write what is measured for TensorBoard, into RUN/tensorboard of each run."""
     json: bool = False
     """Print one JSON object as the last line of standard output, and all else on standard error."""
 
@@ -64,6 +66,8 @@ class Options:
 def run(argv: list[str]) -> int:
     options = _read(argv)
     backends.require(options.framework, options.recipe)
+    if options.tensorboard:
+        event_log.require()
     limit = None if options.memory_limit is None else int(options.memory_limit * 2**30)
     with _folder(options) as out:
         jobs = _jobs(options, out, explicit_batch_size=_explicit_batch_size(argv))
@@ -249,12 +253,15 @@ def _train(jobs: list[Job], options: Options, memory_limit: int | None, out: Pat
         display = DocumentDisplay(recipe, dataset, epochs=epochs, quiet_stdout=options.json)
     else:
         display = TrainingDisplay(title, epochs=epochs, quiet_stdout=options.json)
-    with display:
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(display)
+        log = stack.enter_context(event_log.EventLog(jobs)) if options.tensorboard else None
         try:
             outcomes = backends.train(
                 options.framework,
                 jobs,
                 display,
+                log,
                 resume=options.resume,
                 checkpoint_every=options.checkpoint_every,
                 memory_limit=memory_limit,
