@@ -78,17 +78,18 @@ def test_a_log_begun_later_has_the_rows_from_before(framework: str, tmp_path: Pa
 
 
 def test_a_run_that_is_replaced_takes_its_log_along(tmp_path: Path) -> None:
-    for epochs in ("2", "1"):
-        assert train(tmp_path / "run", "--overwrite", "--epochs", epochs) == 0
-    assert len(require_rows(tmp_path / "run")["loss/test"]) == 1
+    for options, epochs in ((["--epochs", "1"], 1), (["--resume", "--epochs", "2"], 2), (["--overwrite"], 1)):
+        assert train(tmp_path / "run", "--epochs", "1", *options) == 0
+        assert len(require_rows(tmp_path / "run")["loss/test"]) == epochs
     assert main([*DIGITS, "--out", str(tmp_path / "run"), "--overwrite", "--epochs", "1"]) == 0
     assert not (tmp_path / "run" / "tensorboard").exists()
 
 
-def test_each_of_several_runs_has_its_own_folder(tmp_path: Path) -> None:
+def test_each_of_several_runs_has_its_own_folder(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Also when one stops and the others go on."""
     options = ["--optimizer.name", "sgd", "--sweep", "optimizer.learning-rate=1e6,0.1,0.2", "--epochs", "2"]
-    assert train(tmp_path / "runs", *options, "--log-every", "5") == 1
+    assert train(tmp_path / "runs", *options, "--batch-size", "10", "--log-every", "50") == 1
+    assert "3 runs together" in capsys.readouterr().out
     found = {}
     for value in ("0.1", "0.2"):
         found[value] = require_rows(tmp_path / "runs" / f"optimizer.learning_rate={value}")

@@ -244,15 +244,21 @@ def _flat(groups: dict[str, Any], prefix: str = "") -> dict[str, Any]:
 def _train(jobs: list[Job], options: Options, memory_limit: int | None, out: Path) -> list[Outcome]:
     recipe, dataset, run = jobs[0]
     batches = batching(len(dataset.train), recipe)
-    epochs = math.ceil(total_steps(batches, recipe) / batches.steps)
+    steps = total_steps(batches, recipe)
+    look: dict[str, Any] = {
+        "epochs": math.ceil(steps / batches.steps),
+        "steps": steps,
+        "examples": batches.batch_size * len(jobs),
+        "quiet_stdout": options.json,
+    }
     title = f"{recipe.name} on {dataset.name} ({dataset.source}): {len(dataset.train):,} examples"
     if len(jobs) > 1:
         title += f", {len(jobs)} runs together"
     display: TrainingDisplay
     if options.log_style == "document":
-        display = DocumentDisplay(recipe, dataset, epochs=epochs, quiet_stdout=options.json)
+        display = DocumentDisplay(recipe, dataset, **look)
     else:
-        display = TrainingDisplay(title, epochs=epochs, quiet_stdout=options.json)
+        display = TrainingDisplay(title, **look)
     with contextlib.ExitStack() as stack:
         stack.enter_context(display)
         log = stack.enter_context(event_log.EventLog(jobs)) if options.tensorboard else None
