@@ -2,13 +2,17 @@
 
 import shutil
 from pathlib import Path
+from typing import Any, cast
 
 import numpy as np
 import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+from jaxnn import recipes
 from jaxnn.cli import main
+from jaxnn.cli.event_log import EventLog
 from jaxnn.run_dir import RunDir
+from jaxnn.together import Job
 
 DIGITS = ["train", "mnist-mlp", "--dataset", "digits", "--batch-size", "64"]  # 23 steps an epoch
 TAGS = {
@@ -75,6 +79,19 @@ def test_a_log_begun_later_has_the_rows_from_before(framework: str, tmp_path: Pa
     points = require_rows(tmp_path / "run")
     steps = [step for step, _ in points["loss/running"]]
     assert steps == sorted(set(steps)) and min(steps) > 46 and max(steps) == 92
+
+
+def test_pytorch_may_be_further_than_its_events(tmp_path: Path) -> None:
+    """Its process has written the row of epoch 2 before the first event of that epoch is read."""
+    run = RunDir(tmp_path)
+    rows = [{"epoch": epoch, "step": 10 * epoch, **dict.fromkeys(TAGS.values(), 0.25 * epoch)} for epoch in (1, 2)]
+    run.write_metrics(rows)
+    with EventLog([]) as log:
+        take = log.of_pytorch(Job(recipes.get("mnist-mlp"), cast("Any", None), run))
+        progress = {"epoch": 2, "step": 5, "steps_per_epoch": 10, "running_loss": None, "accuracy": 0.5}
+        take("progress", progress | {"losses": [0.5, 1.0, 0.75, 0.75, 0.75]})
+        take("epoch", rows[1])
+    assert require_rows(tmp_path)["loss/running"] == [(15, 0.75)]
 
 
 def test_a_run_that_is_replaced_takes_its_log_along(tmp_path: Path) -> None:
