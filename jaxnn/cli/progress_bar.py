@@ -60,7 +60,6 @@ class ProgressBar:
         # Drawing takes turns with Python's part of the training.
         self._progress = Progress(*columns, console=console, transient=True, refresh_per_second=4, get_time=clock)
         self._task = self._progress.add_task("compiling", total=steps, status="")
-        self._has_begun = False
         self._progress.start()
 
     def stop(self) -> None:
@@ -85,9 +84,6 @@ class ProgressBar:
         parts.append(f"accuracy {accuracy:.3f}")
         while len("  ".join(parts)) > self._progress.console.width - _OTHERS and len(parts) > 1:
             parts.pop()
-        if not self._has_begun:  # a resumed run was not that fast up to here
-            self._progress.reset(self._task, completed=done - taken)
-            self._has_begun = True
         self._progress.update(
             self._task, description=f"epoch {epoch}/{self._epochs}", completed=done, status="  ".join(parts)
         )
