@@ -168,4 +168,5 @@ def test_no_file_name_becomes_markup(made: Made, tmp_path: Path) -> None:
     why = "Not shown: <script>y."
     evidence = made.evidence | {series[1].name: Evidence(why, "<script>z")}
     page = report.render(series, evidence)
+    assert "3 runs compared" in page  # two seeds, and another
     assert page.count("<script>") == 1 and "&lt;script&gt;x" in page and "&lt;script&gt;y" in page
