@@ -15,7 +15,7 @@ from PIL import Image
 
 from jaxnn import recipes, report
 from jaxnn.cli import report_plots
-from jaxnn.report import Evidence, Predictions, Series, chart
+from jaxnn.report import Evidence, Predictions, Series, chart, pixels
 from jaxnn.report.filters import Filters
 from jaxnn.run_dir import RunDir
 
@@ -147,6 +147,11 @@ def test_the_band_is_one_standard_deviation_wide(made: Made) -> None:
         found = [low + (1 - height / chart.SIZE) * (high - low) for height in heights]
         mean, spread = np.mean(values, axis=1), np.std(values, axis=1, ddof=1)
         assert found == pytest.approx([*(mean + spread), *(mean - spread)[::-1]], abs=2e-4), line.train
+
+
+def test_weights_below_0_are_orange_and_above_it_blue() -> None:
+    [[below, zero, above]] = pixels.signed(np.array([[-1.0, 0.0, 0.5]])).astype(int)
+    assert below[0] > below[2] + 100 and above[2] > above[0] + 50 and len(set(zero)) == 1
 
 
 def test_the_pictures_say_the_same(made: Made) -> None:
