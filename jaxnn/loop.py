@@ -12,6 +12,7 @@ import numpy as np
 
 from jaxnn import environment, experiment, precision
 from jaxnn.checkpoint import Checkpoints
+from jaxnn.checkpoint_policy import CheckpointPolicy
 from jaxnn.data import Dataset
 from jaxnn.errors import Interrupted, NonFiniteLossError, UserError
 from jaxnn.experiment import EpochPart, Experiment
@@ -23,8 +24,8 @@ from jaxnn.run_dir import RunDir
 from jaxnn.step import TrainState
 from jaxnn.together import Job
 
-_PAUSE_SECONDS = 0.1  # between looks at what the steps measured: each costs as much as many small steps
-_CHECKPOINT_SECONDS = 1.0  # epochs shorter than this, for each run, share a checkpoint
+_PAUSE_SECONDS = 0.1, 1.0  # between looks at what the steps measured: each costs as much as many small steps
+_FIRST_PAUSE = 8  # steps, by which their time is known
 
 
 def _ignore(*_: Any, **__: Any) -> None:
@@ -56,21 +57,21 @@ def train(
     run: RunDir,
     *,
     resume: bool = False,
-    checkpoint_every: int | None = None,
+    policy: CheckpointPolicy = CheckpointPolicy(),  # noqa: B008  # frozen
     memory_limit: int | None = None,
     hooks: Hooks = Hooks(),  # noqa: B008  # frozen
 ) -> Metrics:
     """Trains ``recipe`` on the prepared ``dataset``, writes ``run`` as it goes, returns the last row of metrics.
 
-    ``checkpoint_every``: steps between checkpoints inside epochs; one follows each epoch in any case
-    (at most one a second, and always the last). ``memory_limit``: bytes above which a split is streamed
+    ``policy`` says when there is a checkpoint. ``memory_limit``: bytes above which a split is streamed
     (None: half of the device's memory). Raises NonFiniteLossError, which leaves the last good
-    checkpoint, and Interrupted after ``hooks.should_stop()``, which leaves one of that moment.
+    checkpoint, Interrupted after ``hooks.should_stop()``, which leaves one of that moment, and UserError if another
+    process trains there.
     """
     [outcome] = train_together(
         [Job(recipe, dataset, run)],
         resume=resume,
-        checkpoint_every=checkpoint_every,
+        policy=policy,
         memory_limit=memory_limit,
         hooks=hooks,
     )
@@ -83,7 +84,7 @@ def train_together(
     jobs: Sequence[Job],
     *,
     resume: bool = False,
-    checkpoint_every: int | None = None,
+    policy: CheckpointPolicy = CheckpointPolicy(),  # noqa: B008  # frozen
     memory_limit: int | None = None,
     hooks: Hooks = Hooks(),  # noqa: B008  # frozen
 ) -> list[Metrics | NonFiniteLossError]:
@@ -100,6 +101,8 @@ def train_together(
         for job, member in zip(jobs, members, strict=True):
             if job.recipe.weights is not None and not (resume and job.run.exists()):
                 initial_weights.load(member.model, job.recipe, hooks.notice)
+        for job in jobs:
+            stack.enter_context(job.run.locked())
         lanes = []
         for job, member in zip(jobs, members, strict=True):
             started = resume and job.run.exists()
@@ -110,7 +113,9 @@ def train_together(
             else:
                 job.run.create(job.recipe, "jax")
                 job.run.write_environment(environment.describe(job.dataset))
-            lane = Lane(member, job.run, stack.enter_context(Checkpoints(job.run.checkpoints)), dtypes)
+            lane = Lane(
+                member, job.run, stack.enter_context(Checkpoints(job.run.checkpoints, keep=policy.keep)), dtypes
+            )
             if started:
                 lane.restore(hooks.notice)
             if lane.finished:
@@ -118,7 +123,7 @@ def train_together(
             lanes.append(lane)
         for group in _in_step([lane for lane in lanes if not lane.finished]):
             joined = experiment.join([lane.member for lane in group], dtypes, memory_limit=memory_limit)
-            _Loop(joined, group, hooks, checkpoint_every).train()
+            _Loop(joined, group, hooks, policy).train()
         return [lane.failure or lane.rows[-1] for lane in lanes]
 
 
@@ -157,11 +162,11 @@ class _Loop:
     experiment: Experiment
     lanes: list[Lane]
     hooks: Hooks
-    checkpoint_every: int | None
+    policy: CheckpointPolicy
     state: TrainState = field(init=False)
     first_epoch: int = field(init=False)  # of this process
     seconds_a_step: float = math.inf
-    saved_at: float = -math.inf
+    saved_at: float = field(default_factory=time.monotonic)
 
     def __post_init__(self) -> None:
         self.state = self.experiment.stack([lane.state for lane in self.lanes])
@@ -220,11 +225,13 @@ class _Loop:
     def _next_pause(self) -> int:
         """The step of the epoch at which to report, save or look for an interruption next."""
         done, log_every = self.position.done, self.experiment.recipe.log_every
-        often_enough = max(self.experiment.batches.steps // 20, int(_PAUSE_SECONDS / self.seconds_a_step), 1)
-        pauses = [_next_multiple(done, log_every or often_enough)]
-        if self.checkpoint_every:
-            pauses.append(done + _next_multiple(self.steps_done, self.checkpoint_every) - self.steps_done)
-        return min(pauses)
+        if self.seconds_a_step == math.inf:
+            often_enough = _FIRST_PAUSE
+        else:
+            least, most = (max(int(seconds / self.seconds_a_step), 1) for seconds in _PAUSE_SECONDS)
+            often_enough = min(max(self.experiment.batches.steps // 20, least), most)
+        pauses = [(done // every + 1) * every for every in (often_enough, log_every) if every]
+        return int(min(*pauses, done + self.policy.next_step(self.steps_done) - self.steps_done))
 
     def _pause(self, since: int) -> None:
         """Reports, saves, or ends, if it is time; ``since``: the steps of the epoch done at the last pause."""
@@ -243,11 +250,9 @@ class _Loop:
             accuracy=float(np.mean([lane.position.accuracy(batches) for lane in self.going])),
             losses=np.mean([lane.position.loss[since : position.done] for lane in self.going], axis=0).tolist(),
         )
-        if self.checkpoint_every and self.steps_done % self.checkpoint_every == 0:
-            self._save()
-        if self.steps_done < self.experiment.total and self.hooks.should_stop():
-            self._save()
-            raise Interrupted(self.going[0].run.path, step=self.steps_done)
+        if position.done < self.experiment.epoch_steps(position.epoch):  # else the evaluation comes first
+            self._save_if_due()
+            self._stop_if_asked()
 
     def _end_epoch(self, learning_rates: list[float]) -> None:
         """Evaluates, writes the rows of metrics, and saves a checkpoint unless there is a very recent one."""
@@ -259,18 +264,29 @@ class _Loop:
             return
         for lane in self.going:
             self.hooks.measured(lane.run, lane.rows[-1]["step"], lane.rows[-1])
-        share = _CHECKPOINT_SECONDS * len(self.lanes)
-        if self.going[0].finished or time.monotonic() - self.saved_at >= share:
-            self._save()
         self.hooks.epoch([lane.rows[-1] for lane in self.going])
+        if self.going[0].finished:
+            self._save()
+            return
+        if not self._save_if_due() and any(lane.improved for lane in self.going):
+            for lane, state in zip(self.lanes, self.experiment.unstack(self.state), strict=True):
+                if lane.failure is None and lane.improved:
+                    lane.keep(state)
+        self._stop_if_asked()
+
+    def _stop_if_asked(self) -> None:
+        if self.hooks.should_stop():
+            self._save()
+            raise Interrupted(self.going[0].run.path, step=self.steps_done)
+
+    def _save_if_due(self) -> bool:
+        due = self.policy.due(self.steps_done, seconds=time.monotonic() - self.saved_at)
+        if due:
+            self._save()
+        return due
 
     def _save(self) -> None:
         for lane, state in zip(self.lanes, self.experiment.unstack(self.state), strict=True):
             if lane.failure is None:
                 lane.save(state)
         self.saved_at = time.monotonic()
-
-
-def _next_multiple(n: int, k: int) -> int:
-    """The smallest multiple of k above n."""
-    return (n // k + 1) * k

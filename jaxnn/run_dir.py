@@ -5,6 +5,7 @@
     RUN/metrics.jsonl      one object per epoch
     RUN/checkpoints/       written by jaxnn.checkpoint or torchref.checkpoint
     RUN/tensorboard/       written by jaxnn.cli.event_log, if asked for
+    RUN/.lock              held by the process that trains
 
 Every file appears whole or not at all: it is written under a temporary name, flushed to the disk
 and renamed.
@@ -17,9 +18,12 @@ import os
 import platform
 import shutil
 import tempfile
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
+
+import filelock
 
 from jaxnn.errors import Interrupted as Interrupted
 from jaxnn.errors import NonFiniteLossError as NonFiniteLossError
@@ -64,6 +68,25 @@ class RunDir:
 
     def exists(self) -> bool:
         return self.recipe_file.is_file()
+
+    @contextlib.contextmanager
+    def locked(self) -> Iterator[None]:
+        """Inside, no other process trains here; a lock ends with its process, however that ends.
+
+        Raises UserError if another has it.
+        """
+        self.path.mkdir(parents=True, exist_ok=True)
+        lock = filelock.FileLock(self.path / ".lock", blocking=False)
+        try:
+            lock.acquire()
+        except filelock.Timeout:
+            raise UserError(
+                f"another process is training in {self.path}; wait for it or stop it, or name another --out"
+            ) from None
+        try:
+            yield
+        finally:
+            lock.release()
 
     def create(self, recipe: Recipe, framework: Framework) -> None:
         """Starts a run here: replaces an old one, and nothing that the user may have put beside it."""
@@ -132,6 +155,11 @@ class RunDir:
         with open(self.metrics_file, "a") as file:
             file.write(json.dumps(row) + "\n")
 
+    def flush_metrics(self) -> None:
+        """Brings the rows to the disk: those before a checkpoint have to be there when it is."""
+        if self.metrics_file.exists():
+            _sync(self.metrics_file)
+
     def read_metrics(self) -> list[dict[str, Any]]:
         """One row per finished epoch, in order. Raises UserError that names the damaged line."""
         if not self.metrics_file.exists():
@@ -159,7 +187,7 @@ def at(path: Path, *, resume: bool, overwrite: bool) -> RunDir:
     run = RunDir(path)
     if path.exists() and not path.is_dir():
         raise UserError(f"--out {path} is a file; name a folder")
-    occupied = path.is_dir() and any(path.iterdir())
+    occupied = path.is_dir() and any(not each.name.startswith(".") for each in path.iterdir())
     if occupied and not (run.exists() or run.checkpoints.is_dir()):
         raise UserError(f"--out {path} holds other files and no run; name a new or an empty folder")
     if occupied and not (resume or overwrite):
@@ -204,7 +232,22 @@ def write_atomically(path: Path, content: str | bytes) -> None:
             os.fsync(file.fileno())
         os.chmod(temporary, 0o644)
         os.replace(temporary, path)
+        sync_folder(path.parent)
     except BaseException:
         with contextlib.suppress(OSError):
             os.unlink(temporary)
         raise
+
+
+def sync_folder(folder: Path) -> None:
+    """Brings the names in ``folder`` to the disk, so that a renamed file is still there after a power cut."""
+    with contextlib.suppress(OSError):  # not every file system can
+        _sync(folder)
+
+
+def _sync(path: Path) -> None:
+    opened = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(opened)
+    finally:
+        os.close(opened)

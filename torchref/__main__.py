@@ -22,6 +22,7 @@ from typing import Any
 import numpy as np
 
 from jaxnn import course, data
+from jaxnn.checkpoint_policy import CheckpointPolicy
 from jaxnn.data import Dataset, UserError, pictures
 from jaxnn.recipe import Recipe
 from jaxnn.run_dir import Interrupted, NonFiniteLossError, RunDir
@@ -95,7 +96,8 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
     training = commands.add_parser("train", help="train the recipe on standard input")
     training.add_argument("--out", type=Path, required=True)
     training.add_argument("--resume", action="store_true")
-    training.add_argument("--checkpoint-every", type=int, metavar="STEPS")
+    training.add_argument("--checkpoint-every", metavar="STEPS|SECONDSs")
+    training.add_argument("--keep-checkpoints", type=int, default=CheckpointPolicy.keep)
     evaluation = commands.add_parser("evaluate", help="measure the newest checkpoint of a run")
     evaluation.add_argument("--run", type=Path, required=True)
     evaluation.add_argument("--split", choices=("train", "test"), default="test")
@@ -125,7 +127,7 @@ def _train(options: argparse.Namespace, signals: _Signals) -> None:
         dataset,
         RunDir(options.out),
         resume=options.resume,
-        checkpoint_every=options.checkpoint_every,
+        policy=CheckpointPolicy.parse(options.checkpoint_every, options.keep_checkpoints),
         on_notice=_notice,
         on_progress=lambda **fields: _emit("progress", **fields),
         on_epoch=lambda row: _emit("epoch", **row),

@@ -1,10 +1,12 @@
-"""Checkpoint files of a run: RUN/checkpoints/step-00000123.pt, the newest two of them.
+"""Checkpoint files of a run: RUN/checkpoints/step-00000123.pt, the newest of them.
 
 Each is a dict that torch.load(weights_only=True) reads, and whole: it replaces its name in one step.
 """
 
+import copy
 import io
 import re
+import time
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -12,20 +14,62 @@ from typing import Any
 
 import torch
 
+from jaxnn.checkpoint_policy import CheckpointPolicy
 from jaxnn.data import UserError
 from jaxnn.run_dir import RunDir, write_atomically
+from torchref import state as states
+from torchref.state import State
 
-_KEPT = 2
 _NAME = re.compile(r"step-(\d+)\.pt")
 
 
-def save(run: RunDir, step: int, state: dict[str, Any]) -> None:
-    """Writes the state after ``step`` steps and removes all but the newest two files."""
+class Saver:
+    """Saves ``state`` in ``run`` when ``policy`` says so; inside it as a context no good state is lost to a bad end."""
+
+    def __init__(self, run: RunDir, state: State, policy: CheckpointPolicy) -> None:
+        self._run, self._state, self._policy = run, state, policy
+        self._saved_at = time.monotonic()
+        self._best: dict[str, Any] | None = None  # not written yet
+
+    @property
+    def due(self) -> bool:
+        return self._policy.due(self._state.step, seconds=time.monotonic() - self._saved_at)
+
+    def save(self) -> None:
+        """Writes the state, unless its weights are spoiled (the next loss says so), and the best one before it."""
+        self._write_best()
+        if states.is_finite(self._state):
+            self._write(states.snapshot(self._state))
+        self._saved_at = time.monotonic()
+
+    def keep_as_best(self) -> None:
+        """Keeps the state as it is now, to be written with the next one."""
+        self._best = copy.deepcopy(states.snapshot(self._state))
+
+    def _write_best(self) -> None:
+        best, self._best = self._best, None
+        if best is not None:
+            self._write(best)
+
+    def _write(self, snapshot: dict[str, Any]) -> None:
+        self._run.flush_metrics()
+        save(self._run, snapshot, keep=self._policy.keep)
+
+    def __enter__(self) -> "Saver":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._write_best()
+
+
+def save(run: RunDir, state: dict[str, Any], *, keep: int = CheckpointPolicy.keep) -> None:
+    """Writes the state and removes all files but the newest ``keep`` and the one with the highest test accuracy."""
     content = io.BytesIO()
     torch.save(state, content)
-    write_atomically(run.checkpoints / f"step-{step:08d}.pt", content.getvalue())
-    for path in _newest_first(run)[_KEPT:]:
-        path.unlink()
+    write_atomically(run.checkpoints / f"step-{state['step']:08d}.pt", content.getvalue())
+    for path in _newest_first(run)[keep:]:
+        if _step(path) != best_step(state["rows"]):
+            path.unlink()
 
 
 def load(run: RunDir, on_notice: Callable[[str], None]) -> dict[str, Any] | None:
@@ -42,6 +86,11 @@ def load(run: RunDir, on_notice: Callable[[str], None]) -> dict[str, Any] | None
     if paths:
         raise UserError(f"none of the checkpoints in {run.checkpoints} can be read; train anew with --overwrite")
     return None
+
+
+def best_step(rows: list[dict[str, Any]]) -> int | None:
+    """The step whose row has the highest test accuracy, the first of equal ones; None if there are no rows."""
+    return max(rows, key=lambda row: row["test_accuracy"])["step"] if rows else None
 
 
 def discard_after(run: RunDir, step: int) -> None:

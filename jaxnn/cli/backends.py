@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from jaxnn import compilation_cache, course, threads, together
+from jaxnn.checkpoint_policy import CheckpointPolicy
 from jaxnn.cli.console import TrainingDisplay
 from jaxnn.cli.event_log import EventLog
 from jaxnn.data import Dataset
@@ -45,15 +46,14 @@ def train(
     event_log: EventLog | None,
     *,
     resume: bool,
-    checkpoint_every: int | None,
+    policy: CheckpointPolicy,
     memory_limit: int | None,
 ) -> list[Outcome]:
     """Trains ``jobs`` together (in PyTorch one job) and returns the last row of metrics of each, or why it stopped."""
     if framework == "torch":
         [job] = jobs
-        options = ["--resume"] * resume
-        if checkpoint_every is not None:
-            options += ["--checkpoint-every", str(checkpoint_every)]
+        every = str(policy.steps) if policy.steps else f"{policy.seconds}s"
+        options = ["--checkpoint-every", every, "--keep-checkpoints", str(policy.keep), *["--resume"] * resume]
         try:
             arguments = ["train", "--out", str(job.run.path), *options]
             record = None if event_log is None else event_log.of_pytorch(job)
@@ -76,7 +76,7 @@ def train(
             outcomes = loop.train_together(
                 jobs,
                 resume=resume,
-                checkpoint_every=checkpoint_every,
+                policy=policy,
                 memory_limit=memory_limit,
                 hooks=hooks,
             )

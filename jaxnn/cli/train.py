@@ -14,6 +14,7 @@ from typing import Annotated, Any, Literal
 import tyro
 
 from jaxnn import data, recipes, run_dir
+from jaxnn.checkpoint_policy import CheckpointPolicy
 from jaxnn.cli import backends, event_log, many_runs
 from jaxnn.cli.arguments import has, parse, value_of
 from jaxnn.cli.backends import Outcome
@@ -45,8 +46,10 @@ class Options:
     """Replace the run in --out."""
     image_size: int | None = None
     """Resize all images, of any size and shape, to so many pixels each way: --input.size with --input.fit resize."""
-    checkpoint_every: int | None = None
-    """Steps between checkpoints inside epochs (one follows each epoch anyway)."""
+    checkpoint_every: str | None = None
+    """Steps (500) or seconds (10s) between checkpoints (default: 30s); there is always one at the end."""
+    keep_checkpoints: int = CheckpointPolicy.keep
+    """How many of the newest checkpoints stay, besides the one with the highest test accuracy."""
     memory_limit: float | None = None
     """GiB above which a data set is streamed batch by batch (default: half of the device's memory)."""
     seeds: int | None = None
@@ -61,6 +64,10 @@ class Options:
     """Write what is measured for TensorBoard, into RUN/tensorboard of each run."""
     json: bool = False
     """Print one JSON object as the last line of standard output, and all else on standard error."""
+
+    @property
+    def policy(self) -> CheckpointPolicy:
+        return CheckpointPolicy.parse(self.checkpoint_every, self.keep_checkpoints)
 
 
 def run(argv: list[str]) -> int:
@@ -145,8 +152,7 @@ def _read(argv: list[str]) -> Options:
         raise UserError("--resume and --overwrite exclude each other: continue the run, or replace it")
     if options.memory_limit is not None and not options.memory_limit >= 0:
         raise UserError(f"--memory-limit must be at least 0 GiB, but it is {options.memory_limit}")
-    if options.checkpoint_every is not None and options.checkpoint_every < 1:
-        raise UserError(f"--checkpoint-every must be at least 1 step, but it is {options.checkpoint_every}")
+    options.policy  # noqa: B018  # says what is wrong with it
     if options.log_style == "document" and (options.seeds is not None or options.sweep is not None):
         raise UserError("--log-style document prints the lines of one run; leave out --seeds and --sweep")
     if options.resume and options.out is None:
@@ -269,7 +275,7 @@ def _train(jobs: list[Job], options: Options, memory_limit: int | None, out: Pat
                 display,
                 log,
                 resume=options.resume,
-                checkpoint_every=options.checkpoint_every,
+                policy=options.policy,
                 memory_limit=memory_limit,
             )
         except Ended as stop:
