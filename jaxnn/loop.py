@@ -3,7 +3,7 @@
 import contextlib
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -39,11 +39,15 @@ class Hooks:
     ``progress`` gets epoch, step, steps_per_epoch, accuracy (on the epoch's examples so far),
     running_loss: every ``recipe.log_every`` steps the mean over that many batches, else None; and losses: those of the
     steps since the last call. All are means over the runs. ``epoch`` gets the row of metrics of each run.
+    ``started`` gets each run and the step from which it goes on; ``measured`` a run, its step, and the running_loss
+    there (without ``recipe.log_every`` the mean since the last call), or the row of metrics of an epoch that ended.
     """
 
     notice: Callable[[str], None] = _ignore
     progress: Callable[..., None] = _ignore
     epoch: Callable[[list[Metrics]], None] = _ignore
+    started: Callable[[RunDir, int], None] = _ignore
+    measured: Callable[[RunDir, int, Mapping[str, Any]], None] = _ignore
     should_stop: Callable[[], bool] = lambda: False
 
 
@@ -167,6 +171,8 @@ class _Loop:
     def __post_init__(self) -> None:
         self.state = self.experiment.stack([lane.state for lane in self.lanes])
         self.first_epoch = self.position.epoch
+        for lane in self.lanes:
+            self.hooks.started(lane.run, lane.steps_done)
 
     @property
     def going(self) -> list[Lane]:
@@ -231,8 +237,11 @@ class _Loop:
         """Reports, saves, or ends, if it is time; ``since``: the steps of the epoch done at the last pause."""
         position, recipe, batches = self.position, self.experiment.recipe, self.experiment.batches
         running_loss = None
-        if recipe.log_every and position.done % recipe.log_every == 0:
-            running_loss = float(np.mean([lane.running_loss(recipe.log_every) for lane in self.going]))
+        if recipe.log_every is None or position.done % recipe.log_every == 0:
+            running = [lane.running_loss(recipe.log_every or position.done - since) for lane in self.going]
+            running_loss = float(np.mean(running)) if recipe.log_every else None
+            for lane, loss in zip(self.going, running, strict=True):
+                self.hooks.measured(lane.run, self.steps_done, {"running_loss": loss})
         self.hooks.progress(
             epoch=position.epoch,
             step=position.done,
@@ -253,6 +262,8 @@ class _Loop:
                 lane.end_epoch(of_lane, learning_rate)
         if not self.going:
             return
+        for lane in self.going:
+            self.hooks.measured(lane.run, lane.rows[-1]["step"], lane.rows[-1])
         self.hooks.epoch([lane.rows[-1] for lane in self.going])
         if self.going[0].finished:
             self._save()

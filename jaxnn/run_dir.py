@@ -4,6 +4,7 @@
     RUN/environment.json   versions, devices, precision flags, where the data was found
     RUN/metrics.jsonl      one object per epoch
     RUN/checkpoints/       written by jaxnn.checkpoint or torchref.checkpoint
+    RUN/tensorboard/       written by jaxnn.cli.event_log, if asked for
     RUN/.lock              held by the process that trains
 
 Every file appears whole or not at all: it is written under a temporary name, flushed to the disk
@@ -61,6 +62,10 @@ class RunDir:
     def checkpoints(self) -> Path:
         return self.path / "checkpoints"
 
+    @property
+    def tensorboard(self) -> Path:
+        return self.path / "tensorboard"
+
     def exists(self) -> bool:
         return self.recipe_file.is_file()
 
@@ -87,7 +92,8 @@ class RunDir:
         """Starts a run here: replaces an old one, and nothing that the user may have put beside it."""
         for file in (self.recipe_file, self.metrics_file, self.environment_file):
             file.unlink(missing_ok=True)
-        shutil.rmtree(self.checkpoints, ignore_errors=True)
+        for folder in (self.checkpoints, self.tensorboard):
+            shutil.rmtree(folder, ignore_errors=True)
         self.checkpoints.mkdir(parents=True)
         self.write_recipe(recipe, framework)
 

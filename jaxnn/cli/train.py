@@ -15,7 +15,7 @@ import tyro
 
 from jaxnn import data, recipes, run_dir
 from jaxnn.checkpoint_policy import CheckpointPolicy
-from jaxnn.cli import backends, many_runs
+from jaxnn.cli import backends, event_log, many_runs
 from jaxnn.cli.arguments import has, parse, value_of
 from jaxnn.cli.backends import Outcome
 from jaxnn.cli.console import TrainingDisplay
@@ -60,6 +60,8 @@ class Options:
     """Who trains: JAX, or PyTorch (torchref) as its reference."""
     log_style: Literal["jaxnn", "document"] = "jaxnn"
     """The lines printed: this program's, or those of the recipe's document (of a single run)."""
+    tensorboard: bool = False
+    """Write what is measured for TensorBoard, into RUN/tensorboard of each run."""
     json: bool = False
     """Print one JSON object as the last line of standard output, and all else on standard error."""
 
@@ -71,6 +73,8 @@ class Options:
 def run(argv: list[str]) -> int:
     options = _read(argv)
     backends.require(options.framework, options.recipe)
+    if options.tensorboard:
+        event_log.require()
     limit = None if options.memory_limit is None else int(options.memory_limit * 2**30)
     with _folder(options) as out:
         jobs = _jobs(options, out, explicit_batch_size=_explicit_batch_size(argv))
@@ -246,21 +250,30 @@ def _flat(groups: dict[str, Any], prefix: str = "") -> dict[str, Any]:
 def _train(jobs: list[Job], options: Options, memory_limit: int | None, out: Path) -> list[Outcome]:
     recipe, dataset, run = jobs[0]
     batches = batching(len(dataset.train), recipe)
-    epochs = math.ceil(total_steps(batches, recipe) / batches.steps)
+    steps = total_steps(batches, recipe)
+    look: dict[str, Any] = {
+        "epochs": math.ceil(steps / batches.steps),
+        "steps": steps,
+        "examples": batches.batch_size * len(jobs),
+        "quiet_stdout": options.json,
+    }
     title = f"{recipe.name} on {dataset.name} ({dataset.source}): {len(dataset.train):,} examples"
     if len(jobs) > 1:
         title += f", {len(jobs)} runs together"
     display: TrainingDisplay
     if options.log_style == "document":
-        display = DocumentDisplay(recipe, dataset, epochs=epochs, quiet_stdout=options.json)
+        display = DocumentDisplay(recipe, dataset, **look)
     else:
-        display = TrainingDisplay(title, epochs=epochs, quiet_stdout=options.json)
-    with display:
+        display = TrainingDisplay(title, **look)
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(display)
+        log = stack.enter_context(event_log.EventLog(jobs)) if options.tensorboard else None
         try:
             outcomes = backends.train(
                 options.framework,
                 jobs,
                 display,
+                log,
                 resume=options.resume,
                 policy=options.policy,
                 memory_limit=memory_limit,
