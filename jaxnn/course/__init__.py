@@ -11,6 +11,7 @@ LESSONS = {
     "backprop": "the chain rule by hand through one and two sigmoid layers, against automatic derivatives",
     "momentum": "a step of gradient descent; v = gamma v - lr g by hand and in the optimizer, where they part",
     "batch-size": "full batch, mini-batches, single examples: paths and losses; iterations in an epoch",
+    "dataloader": "batch size, shuffle, drop_last; the order of every epoch from the seed",
     "loss-surface": "a surface of two weights in 3D, and how three ways of descent cross it",
 }
 
