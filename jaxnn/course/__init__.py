@@ -13,6 +13,7 @@ LESSONS = {
     "batch-size": "full batch, mini-batches, single examples: paths and losses; iterations in an epoch",
     "dataloader": "batch size, shuffle, drop_last; the order of every epoch from the seed",
     "loss-surface": "a surface of two weights in 3D, and how three ways of descent cross it",
+    "training-loop": "LeNet: forward, backward, the graph, a step by hand and by four optimizers",
 }
 
 
