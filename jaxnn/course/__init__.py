@@ -14,6 +14,7 @@ LESSONS = {
     "dataloader": "batch size, shuffle, drop_last; the order of every epoch from the seed",
     "loss-surface": "a surface of two weights in 3D, and how three ways of descent cross it",
     "training-loop": "LeNet: forward, backward, the graph, a step by hand and by four optimizers",
+    "evaluate": "accuracy, each class's accuracy, and what the network makes of single pictures",
 }
 
 

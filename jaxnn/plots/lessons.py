@@ -22,6 +22,7 @@ def lesson_figures(name: str, numbers: Numbers) -> dict[str, "Figure"]:
     drawn: dict[str, dict[str, Callable[[Numbers], Figure]]] = {
         "momentum": {"momentum": _momentum},
         "batch-size": {"batch-size": _batch_size},
+        "evaluate": {"evaluate": _evaluate},
         "loss-surface": {"loss-surface": views, "loss-surface-losses": losses},
     }
     return {stem: draw(numbers) for stem, draw in drawn.get(name, {}).items()}
@@ -77,6 +78,27 @@ def _batch_size(numbers: Numbers) -> "Figure":
     right.yaxis.set_minor_formatter("{x:g}")
     right.legend(frameon=False)
     plain(right)
+    return figure
+
+
+def _evaluate(numbers: Numbers) -> "Figure":
+    """The pictures, true and predicted class above them and the log-probabilities of all classes below."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(10, 4.8), layout="constrained")
+    panels = figure.subplots(2, len(numbers["pictures"]), height_ratios=(1.25, 1), sharey="row")
+    bottom = np.floor(numbers["log_probs"].min())
+    for number, (above, below) in enumerate(panels.T):
+        true, predicted = int(numbers["true"][number]), int(numbers["predicted"][number])
+        colours = {predicted: COLOURS[1], true: COLOURS[0]}
+        above.imshow(numbers["pictures"][number], cmap="gray", vmin=0, vmax=255)
+        above.set_axis_off()
+        above.set_title(f"true {true}, predicted {predicted}", color="black" if true == predicted else COLOURS[1])
+        heights = numbers["log_probs"][number] - bottom
+        below.bar(np.arange(10), heights, bottom=bottom, color=[colours.get(label, "#9aa5ad") for label in range(10)])
+        below.set(xticks=range(10), ylim=(bottom, 0), xlabel="class")
+        plain(below)
+    panels[1, 0].set_ylabel("log-probability")
     return figure
 
 
