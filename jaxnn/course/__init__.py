@@ -15,6 +15,7 @@ LESSONS = {
     "loss-surface": "a surface of two weights in 3D, and how three ways of descent cross it",
     "training-loop": "LeNet: forward, backward, the graph, a step by hand and by four optimizers",
     "evaluate": "accuracy, each class's accuracy, and what the network makes of single pictures",
+    "save-load": "weights, a whole model, a training to resume; dropout and BatchNorm in their two modes",
 }
 
 
