@@ -16,6 +16,7 @@ LESSONS = {
     "training-loop": "LeNet: forward, backward, the graph, a step by hand and by four optimizers",
     "evaluate": "accuracy, each class's accuracy, and what the network makes of single pictures",
     "save-load": "weights, a whole model, a training to resume; dropout and BatchNorm in their two modes",
+    "device": "the devices there are, arrays moved to one, a step computed there, numbers back on the host",
 }
 
 
