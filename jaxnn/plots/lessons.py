@@ -34,7 +34,7 @@ def _momentum(numbers: Numbers) -> "Figure":
     start, end = np.array([10, 7.5]), numbers["moved"]
     _arrow(left, np.zeros(2), start - end, COLOURS[0])
     _arrow(left, start, end, COLOURS[1])
-    left.annotate("gradient (5, 5)", (2.5, 2.5), (-82, 6), textcoords="offset points", color=COLOURS[0])
+    left.annotate("gradient (5, 5)", (3.5, 3.5), (-82, 6), textcoords="offset points", color=COLOURS[0])
     left.annotate("against it", (7.5, 5), (10, -12), textcoords="offset points", color=COLOURS[1])
     left.annotate("A (10, 7.5)", start, (6, 2), textcoords="offset points")
     left.annotate("A' ({:g}, {:g})".format(*end), end, (8, -6), textcoords="offset points")
@@ -71,7 +71,7 @@ def _batch_size(numbers: Numbers) -> "Figure":
         right.plot(epochs, values, STYLES[number], label=label, **look)
     start = numbers["full_path"][0]
     left.plot(*start, "o", color="black", zorder=9)
-    left.annotate("start", start, (6, 4), textcoords="offset points")
+    left.annotate("start", start, (-6, 4), textcoords="offset points", ha="right")
     left.set(xlabel="w1, mean radius", ylabel="w2, mean texture", title="paths")
     right.set(xlabel="epoch", ylabel="loss of all examples", title="losses", yscale="log")
     right.yaxis.set_major_formatter("{x:g}")
