@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
 from jaxnn import course, data
 from jaxnn.checkpoint_policy import CheckpointPolicy
@@ -163,6 +164,7 @@ def _export(options: argparse.Namespace) -> None:
 
 
 def _lesson(options: argparse.Namespace) -> None:
+    torch.set_num_threads(1)  # small work: threads that wait for each other cost more than they give
     found = lessons.run(options.name, seed=options.seed)
     _emit("result", numbers={name: value.tolist() for name, value in found.numbers.items()}, words=found.words)
 
