@@ -42,7 +42,7 @@ class Saved(NamedTuple):
 
 
 class Checkpoints:
-    """The checkpoints in ``folder``: the newest ``keep``, and the one with the highest test accuracy.
+    """The checkpoints in ``folder``: the one with the highest test accuracy, and the newest ``keep`` of the others.
 
     Each appears whole or not at all, and what has been changed or cut since is found by its checksum.
     """
@@ -152,10 +152,10 @@ class Checkpoints:
             write_atomically(temporary / "checkpoint.json", json.dumps(facts))
             os.replace(temporary, final)
             sync_folder(self.folder)
-            kept = {*self._steps()[-self._keep :], self._best()}
-            for step in self._steps():
-                if step not in kept:
-                    shutil.rmtree(self.folder / str(step))
+            best = self._best()
+            others = [step for step in self._steps() if step != best]
+            for step in others[: -self._keep]:
+                shutil.rmtree(self.folder / str(step))
         except Exception as error:  # orbax and tensorstore raise many kinds for a full disk
             shutil.rmtree(temporary, ignore_errors=True)
             raise UserError(f"the checkpoint {final} cannot be written; is the disk full?") from error

@@ -10,7 +10,7 @@ from jaxnn.errors import UserError
 class CheckpointPolicy:
     """A checkpoint after every ``steps`` steps or, if that is None, at most one in ``seconds``; always one at the end.
 
-    The newest ``keep`` stay, and the best.
+    The best stays, and the newest ``keep`` of the others.
     """
 
     steps: int | None = None

@@ -23,7 +23,10 @@ Metrics = dict[str, Any]
 
 @dataclass(eq=False)
 class Lane:
-    """``state`` is where the loop starts from; it consumes it. ``failure``: why the run has stopped alone."""
+    """``state`` is where the loop starts from; it consumes it. ``failure``: why the run has stopped alone.
+
+    ``filler``: no run, but what keeps the program of several as wide as it was.
+    """
 
     member: Member
     run: RunDir
@@ -32,6 +35,7 @@ class Lane:
     state: TrainState = field(init=False)
     position: Position = field(init=False)
     rows: list[Metrics] = field(default_factory=list)
+    filler: bool = False
     failure: NonFiniteLossError | None = None
     _best: Saved | None = None  # not written yet
 
@@ -42,6 +46,10 @@ class Lane:
     def _start(self, epoch: int) -> None:
         steps, stream = self.member.batches.steps, self.member.stream.state()
         self.position = Position.at_epoch(epoch, steps, stream, self.dtypes)
+
+    @property
+    def going(self) -> bool:
+        return self.failure is None and not self.filler
 
     @property
     def steps_done(self) -> int:
@@ -60,7 +68,7 @@ class Lane:
 
     def advance(self, record: Record, rows: slice, target: int, seconds: float) -> None:
         """Notes that the steps before ``target`` are taken, in ``seconds``; fails if a loss is not finite."""
-        if self.failure is not None:
+        if not self.going:
             return
         self.position.seconds += seconds
         self.position.loss[rows], self.position.correct[rows] = record

@@ -1,6 +1,7 @@
 """The training loop: the only one, for every recipe, device, number of runs and way to run an epoch."""
 
 import contextlib
+import itertools
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -19,6 +20,7 @@ from jaxnn.experiment import EpochPart, Experiment
 from jaxnn.interop import initial_weights
 from jaxnn.lane import Lane, Metrics
 from jaxnn.position import Position
+from jaxnn.precision import Dtypes
 from jaxnn.recipe import Recipe
 from jaxnn.run_dir import RunDir
 from jaxnn.step import TrainState
@@ -103,28 +105,38 @@ def train_together(
                 initial_weights.load(member.model, job.recipe, hooks.notice)
         for job in jobs:
             stack.enter_context(job.run.locked())
-        lanes = []
-        for job, member in zip(jobs, members, strict=True):
-            started = resume and job.run.exists()
-            if started:
-                job.run.require_data(job.dataset.name, job.dataset.fingerprint)
-                if job.run.data_fingerprint() is None:  # imported without its data, which it has from now on
-                    job.run.write_environment(environment.describe(job.dataset))
-            else:
-                job.run.create(job.recipe, "jax")
-                job.run.write_environment(environment.describe(job.dataset))
-            lane = Lane(
-                member, job.run, stack.enter_context(Checkpoints(job.run.checkpoints, keep=policy.keep)), dtypes
-            )
-            if started:
-                lane.restore(hooks.notice)
+        keep = max(policy.keep, min(len(jobs), 2))  # a crash leaves some runs a checkpoint behind the others
+        lanes = [
+            Lane(member, job.run, stack.enter_context(Checkpoints(job.run.checkpoints, keep=keep)), dtypes)
+            for job, member in zip(jobs, members, strict=True)
+        ]
+        known = [resume and job.run.exists() for job in jobs]
+        for job, lane in itertools.compress(zip(jobs, lanes, strict=True), known):
+            job.run.require_data(job.dataset.name, job.dataset.fingerprint)
+            lane.restore(hooks.notice)
             if lane.finished:
                 hooks.notice(f"{job.run.path} is finished already, after {lane.steps_done} steps")
-            lanes.append(lane)
-        for group in _in_step([lane for lane in lanes if not lane.finished]):
+        todo = [lane for lane in lanes if not lane.finished]
+        for job, old in zip(jobs, known, strict=True):
+            if not old:
+                job.run.create(job.recipe, "jax")
+            if not old or job.run.data_fingerprint() is None:  # imported without its data, which it has from now on
+                job.run.write_environment(environment.describe(job.dataset) | {"trained_together": len(todo)})
+        for group in _in_step(todo):
+            together = max(lane.run.trained_together() for lane in group) if len(jobs) > 1 else 1
+            fillers = [_filler(jobs[0], group[0], dtypes) for _ in range(together - len(group))]
+            group.extend(fillers)
             joined = experiment.join([lane.member for lane in group], dtypes, memory_limit=memory_limit)
             _Loop(joined, group, hooks, policy).train()
         return [lane.failure or lane.rows[-1] for lane in lanes]
+
+
+def _filler(job: Job, beside: Lane, dtypes: Dtypes) -> Lane:
+    """What stands where a run was that has ended or is at another step: a program for fewer runs adds in another order.
+
+    Nothing comes of it.
+    """
+    return Lane(experiment.member(job.recipe, job.dataset, dtypes), beside.run, beside.checkpoints, dtypes, filler=True)
 
 
 def _in_step(lanes: list[Lane]) -> list[list[Lane]]:
@@ -176,7 +188,7 @@ class _Loop:
 
     @property
     def going(self) -> list[Lane]:
-        return [lane for lane in self.lanes if lane.failure is None]
+        return [lane for lane in self.lanes if lane.going]
 
     @property
     def position(self) -> Position:
@@ -258,7 +270,7 @@ class _Loop:
         """Evaluates, writes the rows of metrics, and saves a checkpoint unless there is a very recent one."""
         tested = self.experiment.evaluate(self.state, self.experiment.test)
         for lane, of_lane, learning_rate in zip(self.lanes, tested, learning_rates, strict=True):
-            if lane.failure is None:
+            if lane.going:
                 lane.end_epoch(of_lane, learning_rate)
         if not self.going:
             return
@@ -270,7 +282,7 @@ class _Loop:
             return
         if not self._save_if_due() and any(lane.improved for lane in self.going):
             for lane, state in zip(self.lanes, self.experiment.unstack(self.state), strict=True):
-                if lane.failure is None and lane.improved:
+                if lane.going and lane.improved:
                     lane.keep(state)
         self._stop_if_asked()
 
@@ -287,6 +299,6 @@ class _Loop:
 
     def _save(self) -> None:
         for lane, state in zip(self.lanes, self.experiment.unstack(self.state), strict=True):
-            if lane.failure is None:
+            if lane.going:
                 lane.save(state)
         self.saved_at = time.monotonic()

@@ -141,6 +141,13 @@ class RunDir:
         except (OSError, ValueError, KeyError, TypeError):
             return None
 
+    def trained_together(self) -> int:
+        """The number of runs in the program that began to train this one; 1 if that is not known."""
+        try:
+            return int(json.loads(self.environment_file.read_text())["trained_together"])
+        except (OSError, ValueError, KeyError, TypeError):
+            return 1
+
     def require_data(self, name: str, fingerprint: str) -> None:
         """Raises UserError if the run began on other data: what would follow would be neither run."""
         if self.data_fingerprint() not in (None, fingerprint):

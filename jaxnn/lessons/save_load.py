@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxnn import course, data
-from jaxnn.checkpoint import Checkpoints
+from jaxnn.checkpoint import Checkpoints, Saved
 from jaxnn.interop import weights
 from jaxnn.interop.state_dict import rules, to_nnx, to_torch
 from jaxnn.lessons.regularized import RATE, WIDTH, Net, State, definition, forward, initial_state, optimizer, step
@@ -61,7 +61,7 @@ def run(*, seed: int) -> course.Lesson:
         # A training, saved in its middle: its state, and where the random stream is. Then on, uninterrupted.
         half, first = train(start)
         with Checkpoints(folder / "checkpoints") as checkpoints:
-            checkpoints.save(HALF, half, None, generator.state())
+            checkpoints.save(Saved(HALF, half, None, generator.state()))
             trained, second = train(half)
             saved = checkpoints.restore(HALF, half)
 
