@@ -8,12 +8,15 @@ class UserError(ValueError):
 class NonFiniteLossError(ArithmeticError):
     """Training met a loss that is NaN or infinite (exit code 1)."""
 
-    def __init__(self, *, epoch: int, step: int, loss: float) -> None:
-        self.epoch, self.step, self.loss = epoch, step, loss
+    def __init__(self, *, epoch: int, step: int, loss: float, cause: str = "") -> None:
+        self.epoch, self.step, self.loss, self.cause = epoch, step, loss, cause
         super().__init__(
-            f"the loss became {loss} at step {step} of epoch {epoch}; "
-            "try a smaller --optimizer.learning-rate or --clip.norm 1"
+            f"the loss became {loss} at step {step} of epoch {epoch}{cause and f': {cause}'}; "
+            "try a smaller --optimizer.learning-rate, --clip.norm 1 or --on-nan skip"
         )
+
+    def because(self, cause: str) -> "NonFiniteLossError":
+        return NonFiniteLossError(epoch=self.epoch, step=self.step, loss=self.loss, cause=cause)
 
 
 class Interrupted(Exception):

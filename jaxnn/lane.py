@@ -1,5 +1,6 @@
 """One run as the loop sees it: its position, its rows of metrics, its run directory and its checkpoints."""
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -73,7 +74,8 @@ class Lane:
         self.position.seconds += seconds
         self.position.loss[rows], self.position.correct[rows] = record
         try:
-            self.position.require_finite(target)
+            if self.member.recipe.on_nan == "stop":
+                self.position.require_finite(target)
         except NonFiniteLossError as error:
             self._fail(error)
         else:
@@ -81,7 +83,9 @@ class Lane:
 
     def running_loss(self, steps: int) -> float:
         """The mean loss of the last ``steps`` steps."""
-        return float(np.mean(self.position.loss[self.position.done - steps : self.position.done], dtype=np.float64))
+        losses = self.position.loss[self.position.done - steps : self.position.done]
+        losses = losses[~np.isnan(losses)]  # of skipped steps
+        return float(np.mean(losses, dtype=np.float64)) if len(losses) else math.nan
 
     def end_epoch(self, tested: Evaluation, learning_rate: float) -> None:
         """Writes the row of metrics and goes on to the next epoch; fails if the test loss is not finite."""
@@ -89,10 +93,17 @@ class Lane:
         if not np.isfinite(tested.loss):  # the last update spoiled the weights
             self._fail(NonFiniteLossError(epoch=position.epoch, step=position.done, loss=tested.loss))
             return
+        try:
+            measured: Metrics = position.measured(batches, summed=self.member.recipe.loss.summed)
+        except NonFiniteLossError as error:
+            self._fail(error)
+            return
+        if self.member.recipe.on_nan == "skip":
+            measured["skipped_steps"] = position.skipped()
         row = {
             "epoch": position.epoch,
             "step": self.steps_done,
-            **position.measured(batches, summed=self.member.recipe.loss.summed),
+            **measured,
             "test_loss": tested.loss,
             "test_accuracy": tested.accuracy,
             "test_class_accuracy": tested.class_accuracy,
@@ -143,12 +154,16 @@ class Lane:
         accuracy = self.rows[-1]["test_accuracy"] if evaluated else None
         return Saved(self.steps_done, tuple(state), self.position.arrays(), position, accuracy)
 
-    def restore(self, notice: Callable[[str], None]) -> None:
+    def rewind(self, notice: Callable[[str], None]) -> None:
         """Goes to the newest checkpoint that can be read; stays at the start if there is none."""
         saved = self.checkpoints.newest(notice, tuple(self.state), self.position.arrays())
-        self.rows = self.run.read_metrics()
         if saved is not None:
             self._go_to(saved)
+
+    def restore(self, notice: Callable[[str], None]) -> None:
+        """``rewind``, with the rows of metrics."""
+        self.rewind(notice)
+        self.rows = self.run.read_metrics()
         if self.steps_done > self.member.total:
             raise UserError(
                 f"{self.run.path} has trained {self.steps_done} steps already, which is more than {self.member.total}"

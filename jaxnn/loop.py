@@ -11,7 +11,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from jaxnn import environment, experiment, precision
+from jaxnn import environment, experiment, nonfinite, precision
 from jaxnn.checkpoint import Checkpoints
 from jaxnn.checkpoint_policy import CheckpointPolicy
 from jaxnn.data import Dataset
@@ -128,6 +128,9 @@ def train_together(
             group.extend(fillers)
             joined = experiment.join([lane.member for lane in group], dtypes, memory_limit=memory_limit)
             _Loop(joined, group, hooks, policy).train()
+        for job, lane in zip(jobs, lanes, strict=True):
+            if lane.failure is not None:
+                lane.failure = nonfinite.explain(job, lane, dtypes, memory_limit=memory_limit)
         return [lane.failure or lane.rows[-1] for lane in lanes]
 
 

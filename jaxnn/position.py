@@ -1,5 +1,6 @@
 """Where a run is in its data, and what its current epoch has measured so far."""
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -50,14 +51,25 @@ class Position:
             bad = int(np.argmin(np.isfinite(losses)))
             raise NonFiniteLossError(epoch=self.epoch, step=self.done + bad + 1, loss=float(losses[bad]))
 
+    def skipped(self) -> int:
+        """How many steps of the epoch were skipped so far."""
+        return int(np.isnan(self.loss[: self.done]).sum())
+
     def accuracy(self, batches: Batching) -> float:
         """On the examples of the epoch so far, as the steps saw them."""
         measured, sizes = self._sizes(batches)
-        return float(self.correct[: self.done][measured].sum() / sizes.sum())
+        return float(self.correct[: self.done][measured].sum() / sizes.sum()) if len(sizes) else math.nan
 
     def measured(self, batches: Batching, *, summed: bool) -> dict[str, float]:
-        """The training part of a row of metrics; ``summed``: a batch's loss is a sum over its examples."""
+        """The training part of a row of metrics; ``summed``: a batch's loss is a sum over its examples.
+
+        Raises NonFiniteLossError if all steps were skipped.
+        """
         measured, sizes = self._sizes(batches)
+        if not len(sizes):
+            raise NonFiniteLossError(
+                epoch=self.epoch, step=self.done, loss=math.nan, cause="all its steps were skipped"
+            )
         losses = self.loss[: self.done][measured].astype(np.float64)
         return {
             "train_loss": float((losses if summed else losses * sizes).sum() / sizes.sum()),
@@ -67,7 +79,7 @@ class Position:
         }
 
     def _sizes(self, batches: Batching) -> tuple[np.ndarray, np.ndarray]:
-        """Which of the steps done were taken here, not elsewhere before an import, and their numbers of examples."""
+        """Which of the steps done were neither skipped nor taken elsewhere before an import, and their examples."""
         sizes = np.full(self.done, batches.batch_size)
         if batches.tail and self.done == batches.steps:
             sizes[-1] = batches.tail

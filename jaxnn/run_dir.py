@@ -3,6 +3,7 @@
     RUN/recipe.json        the resolved recipe and the framework that trains it
     RUN/environment.json   versions, devices, precision flags, where the data was found
     RUN/metrics.jsonl      one object per epoch
+    RUN/nonfinite.npz      the batch that spoiled the weights, if one did
     RUN/checkpoints/       written by jaxnn.checkpoint or torchref.checkpoint
     RUN/tensorboard/       written by jaxnn.cli.event_log, if asked for
     RUN/.lock              held by the process that trains
@@ -59,6 +60,10 @@ class RunDir:
         return self.path / "metrics.jsonl"
 
     @property
+    def nonfinite_file(self) -> Path:
+        return self.path / "nonfinite.npz"
+
+    @property
     def checkpoints(self) -> Path:
         return self.path / "checkpoints"
 
@@ -90,7 +95,7 @@ class RunDir:
 
     def create(self, recipe: Recipe, framework: Framework) -> None:
         """Starts a run here: replaces an old one, and nothing that the user may have put beside it."""
-        for file in (self.recipe_file, self.metrics_file, self.environment_file):
+        for file in (self.recipe_file, self.metrics_file, self.environment_file, self.nonfinite_file):
             file.unlink(missing_ok=True)
         for folder in (self.checkpoints, self.tensorboard):
             shutil.rmtree(folder, ignore_errors=True)

@@ -6,7 +6,7 @@ normalized inside the compiled code. The same step runs alone (``Program.train_s
 in one compiled loop (``Program.train_steps``).
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Literal, NamedTuple
@@ -21,6 +21,7 @@ from jaxtyping import Array, Bool, Float, Int
 from jaxnn import backbone, losses, optim
 from jaxnn.augment import augment
 from jaxnn.nn.dropout import Dropout, DropoutMask, recording
+from jaxnn.nn.interception import intercepted, mark
 from jaxnn.precision import Dtypes
 from jaxnn.recipe import Clip, Input, Recipe
 
@@ -91,6 +92,8 @@ class Program:
     bounds are traced, so that any number of steps is the same program.
     ``eval_step(params, buffers, split, examples)`` -> (loss values, loss weights, predictions), each (batch,).
     ``eval_steps``: the same for all rows of ``examples`` in one call, each (batches, batch).
+    ``observe_step(state, split, segment, i)``: (name, tensor) of all that a step of a single run computes before the
+    update, in order, not compiled; it leaves ``state``.
     ``predict_step(params, buffers, split, examples)`` -> the model's outputs in evaluation mode, (batch, outputs).
     The first two consume ``state`` and ``record``.
     """
@@ -100,6 +103,7 @@ class Program:
     eval_step: Callable[..., tuple[Array, Array, Array]]
     eval_steps: Callable[..., tuple[Array, Array, Array]]
     predict_step: Callable[..., Float[Array, "batch outputs"]]
+    observe_step: Callable[..., Iterator[tuple[str, Array]]]
     dropout: list[DropoutSite]
 
 
@@ -151,30 +155,44 @@ def build(
         outputs = merged(inputs).astype(dtypes.param)
         return outputs, nnx.to_pure_dict(nnx.state(merged, nnx.BatchStat))
 
-    def one_step(
-        state: TrainState, record: Record, split: Split, segment: Segment, i: Int[Array, ""]
-    ) -> tuple[TrainState, Record]:
+    def batch(split: Split, segment: Segment, i: Int[Array, ""]) -> tuple[Array, Array, Pytree]:
+        """What step ``i`` learns from: inputs, labels, masks."""
         examples = segment.order[i]
         inputs = split.inputs[examples]
         if segment.augment is not None:
             inputs = augment(inputs, segment.augment[i], recipe.augment.crop)
-        inputs = normalize(inputs, split.affine)
-        labels = split.labels[examples]
         masks = _with_masks(no_masks, {site.path: mask[i] for site, mask in segment.masks.items()})
+        return normalize(inputs, split.affine), split.labels[examples], masks
 
-        trained = backbone.trained(state.params, recipe.trained_layer)
+    def gradient(
+        state: TrainState, trained: Pytree, inputs: Array, labels: Array, masks: Pytree
+    ) -> tuple[tuple[Array, tuple[Array, Pytree]], Pytree]:
+        """((loss, (outputs, buffers)), the gradients of ``trained``)."""
 
         def objective(trained: Pytree) -> tuple[Array, tuple[Array, Pytree]]:
             params = backbone.whole(state.params, trained)
             outputs, buffers = forward(train_graph, params, state.buffers, masks, inputs)
             return loss.value(outputs, labels), (outputs, buffers)
 
-        (value, (outputs, buffers)), gradients = jax.value_and_grad(objective, has_aux=True)(trained)
-        gradients = clip_gradients(gradients, recipe.clip)
+        return jax.value_and_grad(objective, has_aux=True)(trained)
+
+    def one_step(
+        state: TrainState, record: Record, split: Split, segment: Segment, i: Int[Array, ""]
+    ) -> tuple[TrainState, Record]:
+        inputs, labels, masks = batch(split, segment, i)
+        trained = backbone.trained(state.params, recipe.trained_layer)
+        (value, (outputs, buffers)), gradients = gradient(state, trained, inputs, labels, masks)
+        clipped = clip_gradients(gradients, recipe.clip)
         scalars = {name: values[i] for name, values in segment.scalars.items()}
-        updates, optimizer = rule.update(gradients, state.optimizer, trained, scalars)
+        updates, optimizer = rule.update(clipped, state.optimizer, trained, scalars)
         params = backbone.whole(state.params, jax.tree.map(jnp.add, trained, updates))
         correct = jnp.sum(losses.predictions(outputs) == labels, dtype=jnp.int32)
+        if recipe.on_nan == "skip":
+            finite = _all_finite((value, gradients))
+            new, old = (params, buffers), (state.params, state.buffers)
+            params, buffers = jax.tree.map(partial(jnp.where, finite), new, old)
+            optimizer = optim.unless_skipped(finite, optimizer, state.optimizer)
+            value, correct = jnp.where(finite, value, jnp.nan), jnp.where(finite, correct, 0)
         record = Record(record.loss.at[i].set(value), record.correct.at[i].set(correct))
         return TrainState(state.step + 1, params, buffers, optimizer), record
 
@@ -185,6 +203,25 @@ def build(
             return one_step(carry[0], carry[1], split, segment, i)
 
         return jax.lax.fori_loop(start, stop, body, (state, record))
+
+    def observe(state: TrainState, split: Split, segment: Segment, i: Int[Array, ""]) -> Iterator[tuple[str, Array]]:
+        inputs, labels, masks = batch(split, segment, i)
+        yield "the inputs", inputs
+        model = nnx.merge(train_graph, _lowered(state.params, dtypes.compute), masks, state.buffers)
+        mark(model)
+        outputs: list[tuple[str, Array]] = []
+
+        def call(path: Any, number: int, layer: Callable[..., Any], x: Any) -> Any:
+            outputs.append((f"the output of {'.'.join(map(str, path))}", layer(x)))
+            return outputs[-1][1]
+
+        with intercepted(model, call):
+            model(inputs)
+        yield from outputs
+        trained = backbone.trained(state.params, recipe.trained_layer)
+        (value, _), gradients = gradient(state, trained, inputs, labels, masks)
+        yield "the loss", value
+        yield from reversed(list(_named("the gradient of {}", gradients)))
 
     def predict(params: Pytree, buffers: Pytree, split: Split, examples: Array) -> Array:
         inputs = normalize(split.inputs[examples], split.affine)
@@ -214,6 +251,7 @@ def build(
         eval_step=compiled(evaluate, "rrd-"),
         eval_steps=compiled(evaluate_all, "rrd-"),
         predict_step=compiled(predict, "rrd-"),
+        observe_step=observe,
         dropout=dropout_sites(model, input_shape),
     )
 
@@ -224,6 +262,16 @@ def clip_gradients(gradients: Pytree, clip: Clip) -> Pytree:
     if clip.value is not None:
         return optim.clip_grad_value(gradients, clip.value)
     return gradients
+
+
+def _all_finite(tree: Pytree) -> Bool[Array, ""]:
+    return jnp.stack([jnp.isfinite(leaf).all() for leaf in jax.tree.leaves(tree)]).all()
+
+
+def _named(what: str, tree: Pytree) -> Iterator[tuple[str, Array]]:
+    flat: dict[Any, Any] = traverse_util.flatten_dict(tree)
+    for path, leaf in flat.items():
+        yield what.format(".".join(map(str, path))), leaf
 
 
 def _graphs(model: nnx.Module) -> tuple[Any, Any]:

@@ -120,31 +120,33 @@ def _run_steps(
     """Trains to the end of the epoch, or to the step at which it should stop; the learning rate of the last step."""
     began = time.perf_counter()
     inputs, labels = examples
-    dtype = precision.dtype(recipe.precision)
+    dtype, skips = precision.dtype(recipe.precision), recipe.on_nan == "skip"
     batches = draw_batches(recipe, state, examples)[: plan.steps_in(state.epoch)]
     learning_rate = state.optimizer.param_groups[0]["lr"]
     reported = state.step_in_epoch
     drawn = augment.draw(recipe, state.epoch, batches, len(labels))
     for batch, places in list(zip(batches, drawn, strict=True))[state.step_in_epoch :]:
         x = augment.prepare(inputs[batch], places, recipe, dtype)
-        value, correct = train_step(state.model, state.optimizer, state.loss, recipe.clip, x, labels[batch])
+        value, correct = train_step(
+            state.model, state.optimizer, state.loss, recipe.clip, x, labels[batch], skips=skips
+        )
         state.tally.add(value, correct)
         learning_rate = state.optimizer.param_groups[0]["lr"]
         schedules.after_step(recipe.schedule, state.scheduler)
         state.step += 1
         state.step_in_epoch += 1
         if state.step_in_epoch % (recipe.log_every or _SETTLE_EVERY) == 0 or state.step_in_epoch == len(batches):
-            state.tally.settle(state.epoch)
+            state.tally.settle(state.epoch, skips=skips)
             _report(recipe, plan, state, len(labels), reported, report)
             reported = state.step_in_epoch
         if should_stop():
             break
         if state.step_in_epoch < len(batches) and saver.due:
-            state.tally.settle(state.epoch)
+            state.tally.settle(state.epoch, skips=skips)
             state.seconds += time.perf_counter() - began
             saver.save()
             began = time.perf_counter()
-    state.tally.settle(state.epoch)
+    state.tally.settle(state.epoch, skips=skips)
     state.seconds += time.perf_counter() - began
     return learning_rate
 
@@ -178,25 +180,37 @@ def _report(recipe: Recipe, plan: Plan, state: State, examples: int, since: int,
         epoch=state.epoch,
         step=state.step_in_epoch,
         steps_per_epoch=plan.steps_per_epoch,
-        running_loss=state.tally.losses[-logged:].mean().item() if logged else None,
-        accuracy=state.tally.correct.sum().item() / _examples_done(recipe, state, examples),
+        running_loss=state.tally.losses[-logged:].nanmean().item() if logged else None,
+        accuracy=_measured(recipe, state, examples)[1],
         losses=state.tally.losses[since:].tolist(),
     )
 
 
 def _train_row(recipe: Recipe, state: State, examples: int) -> dict[str, Any]:
     """What the epoch's steps measured on the way, before each update."""
-    done = _examples_done(recipe, state, examples)
-    return {
+    loss, accuracy = _measured(recipe, state, examples)
+    if math.isnan(loss):
+        raise NonFiniteLossError(
+            epoch=state.epoch, step=state.step_in_epoch, loss=loss, cause="all its steps were skipped"
+        )
+    row = {
         "epoch": state.epoch,
         "step": state.step,
-        "train_loss": state.tally.loss(
-            batch_size=recipe.batch_size or examples, examples=done, summed=recipe.loss.summed
-        ),
-        "train_accuracy": state.tally.correct.sum().item() / done,
+        "train_loss": loss,
+        "train_accuracy": accuracy,
         "seconds": state.seconds,
-        "examples_per_second": done / state.seconds,
+        "examples_per_second": _examples_done(recipe, state, examples) / state.seconds,
     }
+    return row | ({"skipped_steps": state.tally.skipped} if recipe.on_nan == "skip" else {})
+
+
+def _measured(recipe: Recipe, state: State, examples: int) -> tuple[float, float]:
+    """Loss and accuracy of the epoch so far."""
+    return state.tally.measured(
+        batch_size=recipe.batch_size or examples,
+        examples=_examples_done(recipe, state, examples),
+        summed=recipe.loss.summed,
+    )
 
 
 def _test_row(recipe: Recipe, state: State, examples: tensors.Examples, classes: int) -> dict[str, Any]:

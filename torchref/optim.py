@@ -1,5 +1,6 @@
 """A recipe's optimizer and gradient clipping, straight from torch."""
 
+import copy
 from collections.abc import Callable, Iterable
 
 import torch
@@ -17,6 +18,8 @@ _OPTIMIZERS: dict[str, Callable[..., torch.optim.Optimizer]] = {
     "adagrad": torch.optim.Adagrad,
 }
 
+_COUNTERS = {"step", "mu_product"}  # what an optimizer's state knows of the number of steps
+
 
 def build(parameters: Iterable[nn.Parameter], optimizer: Optimizer) -> torch.optim.Optimizer:
     """The torch.optim optimizer that the recipe names, with its options."""
@@ -30,3 +33,20 @@ def clip(parameters: Iterable[nn.Parameter], clip: Clip) -> None:
         clip_grad_norm_(parameters, clip.norm)
     if clip.value is not None:
         clip_grad_value_(parameters, clip.value)
+
+
+def skip(optimizer: torch.optim.Optimizer) -> None:
+    """Counts a step of ``optimizer`` that changes neither parameters nor moments."""
+    parameters = [p for group in optimizer.param_groups for p in group["params"] if p.grad is not None]
+    values = [p.detach().clone() for p in parameters]
+    moments = {p: {name: copy.deepcopy(x) for name, x in optimizer.state[p].items()} for p in parameters}
+    with torch.no_grad():
+        for p in parameters:
+            p.zero_()  # nor has weight decay anything to work on
+            p.grad = torch.zeros_like(p)
+    optimizer.step()
+    with torch.no_grad():
+        for p, value in zip(parameters, values, strict=True):
+            p.copy_(value)
+            kept = {name: x for name, x in moments[p].items() if name not in _COUNTERS}
+            optimizer.state[p].update(kept)

@@ -37,15 +37,31 @@ def train_step(
     clip: Clip,
     inputs: Tensor,
     labels: Tensor,
+    *,
+    skips: bool = False,
 ) -> tuple[Tensor, Tensor]:
-    """Updates the model in place on one batch; the loss and the number of correct predictions before the update."""
+    """Updates the model in place on one batch; the loss and the number of correct predictions before the update.
+
+    ``skips``: a loss or gradient that is not finite changes nothing, gives a loss of NaN and no correct prediction.
+    """
     optimizer.zero_grad()
+    buffers = [buffer.clone() for buffer in model.buffers()] if skips else []
     outputs = model(inputs)
     value = loss(outputs, labels)
     value.backward()
+    if skips and not _finite(value, *(p.grad for p in model.parameters() if p.grad is not None)):
+        with torch.no_grad():
+            for buffer, before in zip(model.buffers(), buffers, strict=True):
+                buffer.copy_(before)
+        optim.skip(optimizer)
+        return torch.full_like(value, torch.nan).detach(), torch.zeros((), dtype=torch.int64, device=labels.device)
     optim.clip(model.parameters(), clip)
     optimizer.step()
     return value.detach(), (predict(outputs.detach()) == labels).sum()
+
+
+def _finite(*tensors: Tensor) -> bool:
+    return all(bool(tensor.isfinite().all()) for tensor in tensors)
 
 
 def eval_step(model: nn.Module, loss: Loss, inputs: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:

@@ -1,5 +1,6 @@
 """The losses and correct predictions of the epoch so far."""
 
+import math
 from dataclasses import dataclass, field
 
 import torch
@@ -24,8 +25,11 @@ class Tally:
         self.new_losses.append(loss)
         self.new_correct.append(correct)
 
-    def settle(self, epoch: int) -> None:
-        """Moves the new values to the rest. Raises NonFiniteLossError for the first loss that is NaN or infinite."""
+    def settle(self, epoch: int, *, skips: bool = False) -> None:
+        """Moves the new values to the rest. Raises NonFiniteLossError for the first loss that is NaN or infinite.
+
+        ``skips``: NaN stands for a step that was skipped.
+        """
         if not self.new_losses:
             return
         self.losses = torch.cat([self.losses, torch.stack(self.new_losses).cpu().double()])
@@ -33,14 +37,24 @@ class Tally:
         self.new_losses.clear()
         self.new_correct.clear()
         bad = (~self.losses.isfinite()).nonzero()
-        if len(bad):
+        if len(bad) and not skips:
             first = int(bad[0])
             raise NonFiniteLossError(epoch=epoch, step=first + 1, loss=self.losses[first].item())
 
-    def loss(self, *, batch_size: int, examples: int, summed: bool) -> float:
-        """The mean loss of an example, over all settled steps; ``examples`` of them, in batches of ``batch_size``."""
-        if summed:
-            return self.losses.sum().item() / examples
+    @property
+    def skipped(self) -> int:
+        """How many settled steps were skipped."""
+        return int(self.losses.isnan().sum())
+
+    def measured(self, *, batch_size: int, examples: int, summed: bool) -> tuple[float, float]:
+        """Mean loss and accuracy of an example over the settled steps that were not skipped; NaN if all were.
+
+        ``examples``: those of all settled steps, in batches of ``batch_size``.
+        """
         sizes = torch.full_like(self.losses, batch_size)
         sizes[-1] = examples - batch_size * (len(sizes) - 1)
-        return torch.dot(self.losses, sizes).item() / examples
+        kept = ~self.losses.isnan()
+        losses, sizes = self.losses[kept], sizes[kept]
+        total = sizes.sum().item()
+        loss = losses.sum() if summed else torch.dot(losses, sizes)
+        return (loss.item() / total, self.correct.sum().item() / total) if total else (math.nan, math.nan)

@@ -30,7 +30,7 @@ from jaxnn.run_dir import Framework, RunDir
 from jaxnn.together import Job
 
 # What may change when a run is continued: how far it goes and how it is shown, not what it computes.
-_FREE = {"epochs", "steps", "log_every", "data_dir"}
+_FREE = {"epochs", "steps", "log_every", "data_dir", "on_nan"}
 
 
 @dataclass(frozen=True)

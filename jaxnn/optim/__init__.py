@@ -2,7 +2,7 @@
 
 from jaxnn.optim.clipping import clip_grad_norm, clip_grad_value
 from jaxnn.optim.definitions import build
-from jaxnn.optim.rule import Rule, State
+from jaxnn.optim.rule import Rule, State, unless_skipped
 from jaxnn.optim.transformations import adagrad, adam, adamw, nadam, rmsprop, sgd
 
 __all__ = [
@@ -17,4 +17,5 @@ __all__ = [
     "nadam",
     "rmsprop",
     "sgd",
+    "unless_skipped",
 ]

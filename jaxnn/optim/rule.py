@@ -26,6 +26,18 @@ class State(NamedTuple):
     slots: dict[str, Any]
 
 
+_COUNTERS = {"mu_product"}  # slots that follow from the number of steps alone
+
+
+def unless_skipped(finite: Array, new: State, old: State) -> State:
+    """``new`` if the step was ``finite``; else a state that has counted it and keeps its moments."""
+    slots = {
+        name: slot if name in _COUNTERS else jax.tree.map(lambda a, b: jnp.where(finite, a, b), slot, old.slots[name])
+        for name, slot in new.slots.items()
+    }
+    return new._replace(slots=slots)
+
+
 class Definition(NamedTuple):
     """One optimizer of torch.optim with its options.
 

@@ -72,11 +72,12 @@ class Recipe:
     ``steps``: train exactly that many steps, whatever ``epochs`` says. ``rng`` torch: the weights,
     batches and masks that torch.manual_seed(seed) gives; jax: JAX's own streams. ``dispatch``: one
     compiled call for many steps (epoch) or one for each (step). ``log_every``: steps between reports
-    of the running loss. ``weights``: the state_dict, .pt or .safetensors, that the run starts from ("pretrained":
-    torchvision's own in PyTorch's cache); its last layer may be for other classes. ``freeze_backbone``: only the
-    last layer is trained, as with requires_grad False for all others in PyTorch; those have no gradient, decay or
-    optimizer state and do not count in clip.norm, but dropout stays on and BatchNorm's running statistics still
-    follow the batches.
+    of the running loss. ``on_nan``: when a loss or a gradient is NaN or infinite, stop; or skip the step, so that
+    weights, running statistics and the optimizer's moments stay, while schedule and bias correction go on.
+    ``weights``: the state_dict, .pt or .safetensors, that the run starts from ("pretrained": torchvision's own in
+    PyTorch's cache); its last layer may be for other classes. ``freeze_backbone``: only the last layer is trained, as
+    with requires_grad False for all others in PyTorch; those have no gradient, decay or optimizer state and do not
+    count in clip.norm, but dropout stays on and BatchNorm's running statistics still follow the batches.
     """
 
     name: str
@@ -104,6 +105,7 @@ class Recipe:
     precision: Precision = "float32"
     dispatch: Literal["auto", "epoch", "step"] = "auto"
     log_every: int | None = None
+    on_nan: Literal["stop", "skip"] = "stop"
 
     def __post_init__(self) -> None:
         batch_size = self.batch_size

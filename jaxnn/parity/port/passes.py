@@ -9,8 +9,9 @@ from flax import nnx
 from jax import Array
 
 from jaxnn.interop.layout import INPUTS, OUTPUTS
+from jaxnn.nn.interception import NO_BUFFER, intercepted
 from jaxnn.parity.port.calls import Path
-from jaxnn.parity.port.interception import NO_BUFFER, intercepted, sharing
+from jaxnn.parity.port.interception import sharing
 from jaxnn.parity.port.port import Port, Pytree
 from jaxnn.parity.recording import Recording
 

@@ -14,8 +14,9 @@ from jaxnn import environment
 from jaxnn import precision as precisions
 from jaxnn.errors import UserError
 from jaxnn.interop.layout import INPUTS, Activations
+from jaxnn.nn.interception import NO_BUFFER, intercepted, layers_of, mark
 from jaxnn.parity.port.calls import Path, dotted, sequences
-from jaxnn.parity.port.interception import NO_BUFFER, Masks, intercepted, layers_of, mark, sharing, sites_of
+from jaxnn.parity.port.interception import Masks, sharing, sites_of
 from jaxnn.parity.port.objectives import resolve_loss
 from jaxnn.parity.port.pairing import Pairing, Rules, pair
 from jaxnn.parity.port.passes import alone, whole

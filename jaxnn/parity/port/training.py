@@ -10,8 +10,9 @@ from flax import nnx
 from jax import Array
 
 from jaxnn.interop.layout import INPUTS
+from jaxnn.nn.interception import NO_BUFFER
 from jaxnn.parity.batches import Batch
-from jaxnn.parity.port.interception import NO_BUFFER, sharing
+from jaxnn.parity.port.interception import sharing
 from jaxnn.parity.port.objectives import Optimizer
 from jaxnn.parity.port.port import Port
 from jaxnn.parity.recording import Arrays, under
