@@ -20,6 +20,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
+import pydantic
+from pydantic_core import from_json
+
 from jaxnn.errors import Interrupted as Interrupted
 from jaxnn.errors import NonFiniteLossError as NonFiniteLossError
 from jaxnn.errors import UserError
@@ -35,6 +38,28 @@ class TrainedOn(NamedTuple):
     classes: tuple[str, ...]
     input_shape: tuple[int, ...]
     examples: int
+
+
+@dataclass(frozen=True)
+class _DataRecord:
+    """What is needed of ``Dataset.record``."""
+
+    name: str
+    classes: tuple[str, ...]
+    input_shape: tuple[pydantic.PositiveInt, ...]
+    train_examples: pydantic.NonNegativeInt
+    fingerprint: str | None
+
+
+@dataclass(frozen=True)
+class _Environment:
+    data: _DataRecord
+
+
+# Pydantic's reader of JSON, unlike json's, refuses what is nested too deeply as it refuses all else.
+_ENVIRONMENT = pydantic.TypeAdapter(_Environment)
+_ROW = pydantic.TypeAdapter(dict[str, int | float | list[float | None] | None])
+_LAST = 2**53  # epoch or step
 
 
 @dataclass(frozen=True)
@@ -77,7 +102,7 @@ class RunDir:
         if not self.exists():
             raise UserError(f"{self.path} is not a run directory: it has no recipe.json")
         try:
-            document = json.loads(self.recipe_file.read_text())
+            document = from_json(self.recipe_file.read_bytes())
             framework = document.pop("framework")
         except (ValueError, KeyError, AttributeError, TypeError) as error:
             raise UserError(f"{self.recipe_file} is damaged: it is not the JSON that `jaxnn train` writes") from error
@@ -94,23 +119,32 @@ class RunDir:
         }
         write_atomically(self.environment_file, json.dumps(shared | environment, indent=2) + "\n")
 
+    def read_environment(self) -> dict[str, Any]:
+        """What ``write_environment`` wrote, "data" only if it can be relied on; empty if it is gone or unreadable."""
+        try:
+            text = self.environment_file.read_bytes()
+            found = from_json(text)
+        except (OSError, ValueError):
+            return {}
+        if not isinstance(found, dict):
+            return {}
+        try:
+            _ENVIRONMENT.validate_json(text, strict=True)
+        except ValueError:
+            found.pop("data", None)
+        return found
+
     def trained_on(self) -> "TrainedOn":
         """The data on which the run began, without them. Raises UserError if the record is gone or unreadable."""
-        try:
-            record = json.loads(self.environment_file.read_text())["data"]
-            shape = tuple(record["input_shape"])
-            return TrainedOn(record["name"], tuple(record["classes"]), shape, record["train_examples"])
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            raise UserError(
-                f"{self.environment_file} does not say what the run was trained on; train it anew"
-            ) from error
+        record = self.read_environment().get("data")
+        if record is None:
+            raise UserError(f"{self.environment_file} does not say what the run was trained on; train it anew")
+        classes, shape = tuple(record["classes"]), tuple(record["input_shape"])
+        return TrainedOn(record["name"], classes, shape, record["train_examples"])
 
     def data_fingerprint(self) -> str | None:
         """That of the data on which the run began; None if the record is gone or unreadable."""
-        try:
-            return json.loads(self.environment_file.read_text())["data"]["fingerprint"]
-        except (OSError, ValueError, KeyError, TypeError):
-            return None
+        return self.read_environment().get("data", {}).get("fingerprint")
 
     def require_data(self, name: str, fingerprint: str) -> None:
         """Raises UserError if the run began on other data: what would follow would be neither run."""
@@ -134,9 +168,9 @@ class RunDir:
         whole, _, _ = self.metrics_file.read_bytes().rpartition(b"\n")
         for number, line in enumerate(whole.splitlines(), start=1):
             try:
-                row = json.loads(line)
-                complete = row["epoch"] > 0 and row["step"] > 0
-            except (ValueError, KeyError, TypeError) as error:
+                row: dict[str, Any] = _ROW.validate_json(line, strict=True)
+                complete = all(type(row[name]) is int and 0 < row[name] <= _LAST for name in ("epoch", "step"))
+            except (ValueError, KeyError) as error:
                 raise UserError(f"{self.metrics_file}, line {number}: not a row of metrics") from error
             if not complete:
                 raise UserError(f"{self.metrics_file}, line {number}: epoch and step must be positive")
