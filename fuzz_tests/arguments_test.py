@@ -20,11 +20,13 @@ WORDS = TEXTS | st.sampled_from(
      "adam", "True", "None", "seed=1,2", "batch-size=4,8", "batch-size=" + "1," * 9999, "model.hidden=3", "--"]
 )  # fmt: skip
 FLAGS = st.sampled_from(
-    ["--epochs", "--steps", "--seed", "--seeds", "--sweep", "--batch-size", "--image-size", "--memory-limit", 
-     "--resume", "--checkpoint-every", "--data-dir", "--dataset", "--label", "--framework", "--precision", "--model.hidden",
-     "--model.dropout", "--input.size", "--input.mean", "--optimizer.name", "--optimizer.learning-rate", "--clip.norm",
-     "--optimizer.betas", "--schedule.name", "--loss.weight", "--augment.crop", "--left", "--level", "--torch", "--no"]
-)  # fmt: skip
+    """
+    --epochs --steps --seed --seeds --sweep --batch-size --image-size --memory-limit --resume
+    --checkpoint-every --data-dir --dataset --label --framework --precision --model.hidden --model.dropout
+    --input.size --input.mean --optimizer.name --optimizer.learning-rate --clip.norm --optimizer.betas
+    --schedule.name --loss.weight --augment.crop --left --level --torch --no
+    """.split()
+)
 RESTS = st.lists(
     st.one_of(
         st.tuples(FLAGS, WORDS).map(list),

@@ -59,6 +59,7 @@ class _Environment:
 # Pydantic's reader of JSON, unlike json's, refuses what is nested too deeply as it refuses all else.
 _ENVIRONMENT = pydantic.TypeAdapter(_Environment)
 _ROW = pydantic.TypeAdapter(dict[str, int | float | list[float | None] | None])
+_ROWS = pydantic.TypeAdapter(list[dict[str, int | float | list[float | None] | None]])
 _LAST = 2**53  # epoch or step
 
 
@@ -176,6 +177,11 @@ class RunDir:
                 raise UserError(f"{self.metrics_file}, line {number}: epoch and step must be positive")
             rows.append(row)
         return rows
+
+
+def as_rows(rows: object) -> list[dict[str, Any]]:
+    """``rows`` if they are rows of metrics; raises ValueError if not."""
+    return _ROWS.validate_python(rows, strict=True)
 
 
 def at(path: Path, *, resume: bool, overwrite: bool) -> RunDir:

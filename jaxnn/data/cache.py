@@ -7,13 +7,13 @@ import json
 import math
 import os
 import tempfile
-import zipfile
 from collections.abc import Callable
 from pathlib import Path, PurePosixPath
 
 import numpy as np
 from numpy.lib.npyio import NpzFile
 
+from jaxnn import limits
 from jaxnn.data import aligned, tree
 from jaxnn.data.dataset import Dataset, Split
 from jaxnn.errors import UserError
@@ -95,7 +95,8 @@ def read(file: Path) -> tuple[Dataset, str]:
     try:
         # Opened here, since np.load leaves a damaged file open.
         with file.open("rb") as stream, np.load(stream, allow_pickle=False) as arrays:
-            _require_unpacked(arrays, file)
+            assert arrays.zip is not None  # only once it is closed
+            limits.require_stored(arrays.zip, file.stat().st_size)  # ``write`` packs nothing
             about = json.loads(arrays["about"].tobytes())
             train, test = (
                 Split(_inputs(arrays, f"{part}_inputs"), arrays[f"{part}_labels"]) for part in ("train", "test")
@@ -106,15 +107,6 @@ def read(file: Path) -> tuple[Dataset, str]:
         if isinstance(error, OSError) and error.filename:
             raise  # the system's: no permission, no such file
         raise UserError(f"{file} is damaged; delete it and try again") from error
-
-
-def _require_unpacked(arrays: NpzFile, file: Path) -> None:
-    """``write`` packs nothing, so that what the file claims to hold is in it."""
-    assert arrays.zip is not None  # only once it is closed
-    members = arrays.zip.infolist()
-    packed = any(member.compress_type != zipfile.ZIP_STORED for member in members)
-    if packed or sum(member.file_size for member in members) > file.stat().st_size:
-        raise ValueError
 
 
 def _inputs(arrays: NpzFile, name: str) -> np.ndarray:
