@@ -22,6 +22,7 @@ Row = tuple[int, list[str]]  # the line it ends on, from 1, and its cells
 
 ENDINGS = (".csv", ".tsv", ".tab", ".txt", ".data")
 _DELIMITERS = ("\t", ";", ",")
+_SEARCHED = 1000  # names for the nearest, each of which takes some microseconds
 _COLUMN = re.compile("-?[0-9]{1,9}")
 
 
@@ -89,7 +90,7 @@ def _columns(first: list[str], path: Path, *, label: str | None, header: Header)
         return _Columns(count, names.index(label), names)
     if number is not None and -count <= number < count:
         return _Columns(count, number % count, names)
-    nearest = difflib.get_close_matches(label, names or [], n=1)
+    nearest = difflib.get_close_matches(label, (names or [])[:_SEARCHED], n=1)
     choice = f"did you mean {nearest[0]!r}?" if nearest else f"its columns are {', '.join(names or [])}"
     raise UserError(f"--label {label!r} is no column of {path}; {choice if names else f'give a number below {count}'}")
 
