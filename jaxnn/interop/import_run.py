@@ -2,6 +2,7 @@
 
 import contextlib
 import shutil
+import warnings
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
@@ -138,10 +139,11 @@ def _continue_torch(given: Given, recipe: Recipe, state: Any, plan: Any) -> None
 def _naming_damage(where: str) -> Iterator[None]:
     """A pickled dict can hold anything in the place of anything."""
     try:
-        yield
+        with warnings.catch_warnings(action="ignore"):  # of values of another kind
+            yield
     except UserError:
         raise
-    except (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError) as error:
+    except Exception as error:
         why = f"{type(error).__name__}: {error}"
         raise UserError(f"{where} is not the state of a training, or damaged ({why}); save it again") from error
 
