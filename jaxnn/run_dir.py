@@ -48,6 +48,7 @@ class _DataRecord:
     classes: tuple[str, ...]
     input_shape: tuple[pydantic.PositiveInt, ...]
     train_examples: pydantic.NonNegativeInt
+    test_examples: pydantic.NonNegativeInt
     fingerprint: str | None
 
 
