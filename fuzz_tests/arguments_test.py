@@ -9,11 +9,12 @@ import pytest
 from hypothesis import strategies as st
 
 from fuzz_tests.damage import TEXTS
-from fuzz_tests.guard import Reader, property_of
+from fuzz_tests.guard import Reader, guarded, property_of
 from jaxnn.cli import import_, own_port, train
 from jaxnn.cli.arguments import parse
 from jaxnn.cli.parity import Options as ParityOptions
 from jaxnn.cli.sweep import expand
+from jaxnn.errors import UserError
 
 WORDS = TEXTS | st.sampled_from(
     ["lenet", "mnist-mlp", "cifar-cnn", "csv", "x", "0", "-1", "3", "1e400", "inf", "nan", "9" * 30, "9" * 5000, "0.5,",
@@ -78,6 +79,20 @@ READERS = {
 @pytest.mark.parametrize("name", READERS)
 def test_anything_is_read_or_refused(name: str, tmp_path: Path) -> None:
     property_of(READERS[name], tmp_path, examples=200 if name == "--optimizer" else 30)()
+
+
+@pytest.mark.parametrize(
+    ("read", "given", "says"),
+    [
+        (_train, ["lenet", "--memory-limit", "inf"], "--memory-limit must be"),
+        (_train, ["lenet", "--seeds", "9" * 12], "ask for 999999999999 runs"),
+        (_train, ["lenet", "--seeds", "9999", "--sweep", "epochs=1,2"], "ask for 19998 runs"),
+        (lambda text, _: own_port.optimizer(text), "sgd(a=" + "-" * 5000 + "1)", "must be a name of torch.optim"),
+    ],
+)
+def test_what_was_found_is_refused(read: Any, given: Any, says: str, tmp_path: Path) -> None:
+    with guarded(), pytest.raises(UserError, match=says):
+        read(given, tmp_path)
 
 
 @pytest.mark.slow

@@ -9,7 +9,6 @@ import struct
 import subprocess
 import sys
 import tarfile
-import zipfile
 import zlib
 from collections.abc import Callable
 from pathlib import Path
@@ -126,15 +125,6 @@ def _run(name: str, content: bytes) -> Write:
     return write
 
 
-def _stored(path: Path) -> None:
-    """A .pt whose one tensor is packed."""
-    with zipfile.ZipFile(path / "w.pt", "w", zipfile.ZIP_DEFLATED) as archive:
-        archive.writestr("archive/data.pkl", b"\x80\x02}.")
-        with archive.open("archive/data/0", "w", force_zip64=True) as member:
-            for _ in range(4):
-                member.write(bytes(2**24))
-
-
 def _dump(**changes: Any) -> Write:
     index = {
         "format": 1,
@@ -238,7 +228,6 @@ BOMBS = {
         _text("w.safetensors", (2**63).to_bytes(8, "little") + b"{" + bytes(99)), _weights, "is a damaged or"),
     "safetensors: a nested header": Bomb(
         _text("w.safetensors", len(NESTED).to_bytes(8, "little") + b'{"a":' + NESTED), _weights, "is a damaged or"),
-    ".pt: 64 MiB in 64 KiB": Bomb(_stored, _weights, "is damaged or truncated"),
     "dump: of 2**62 steps": Bomb(_dump(steps=2**62), dump.read, "steps are not there"),
     "dump: foreign members": Bomb(_dump(more=1), dump.read, "is damaged"),
     "dump: nested": Bomb(_text("dump.json", NESTED), dump.read, "is damaged"),

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from fuzz_tests.damage import any_bytes, any_json, changed, damaged
 from fuzz_tests.guard import Reader, property_of
+from jaxnn.errors import UserError
 from jaxnn.interop import weights
 from jaxnn.parity import dump
 from jaxnn.parity.recording import Layer, Op, Recording
@@ -131,6 +132,12 @@ READERS = {
 @pytest.mark.parametrize("name", READERS)
 def test_anything_is_read_or_refused(name: str, tmp_path: Path) -> None:
     property_of(READERS[name], tmp_path, examples=200)()
+
+
+def test_arrays_that_contradict_their_layers_are_refused(tmp_path: Path) -> None:
+    arrays = safetensors.numpy.load(DUMP[ARRAYS]) | {"forward/fc/output": np.zeros((0, 0))}
+    with pytest.raises(UserError, match=r"cannot be compared \(ZeroDivisionError"):
+        _read_dump((ARRAYS, safetensors.numpy.save(arrays)), tmp_path)
 
 
 @pytest.mark.slow

@@ -40,13 +40,16 @@ class TrainedOn(NamedTuple):
     examples: int
 
 
+_Size = pydantic.PositiveInt
+
+
 @dataclass(frozen=True)
 class _DataRecord:
     """What is needed of ``Dataset.record``."""
 
     name: str
     classes: tuple[str, ...]
-    input_shape: tuple[pydantic.PositiveInt, ...]
+    input_shape: tuple[_Size] | tuple[_Size, _Size, _Size]  # of a table, of images
     train_examples: pydantic.NonNegativeInt
     test_examples: pydantic.NonNegativeInt
     fingerprint: str | None

@@ -2,6 +2,7 @@
 
 import io
 import json
+import zipfile
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -12,9 +13,10 @@ import torch
 from hypothesis import strategies as st
 
 from fuzz_tests.damage import TEXTS, VALUES, any_bytes, changed
-from fuzz_tests.guard import Reader, property_of
+from fuzz_tests.guard import Reader, guarded, property_of
 from jaxnn import data, recipes
 from jaxnn.data import Dataset
+from jaxnn.errors import UserError
 from jaxnn.interop import import_run, weights
 from jaxnn.recipe import Recipe
 from jaxnn.run_dir import RunDir
@@ -93,6 +95,30 @@ READERS = {
 @pytest.mark.parametrize("name", READERS)
 def test_anything_is_read_or_refused(name: str, tmp_path: Path) -> None:
     property_of(READERS[name], tmp_path, examples=200 if name == ".pt" else 20)()
+
+
+def _packed() -> bytes:
+    """64 MiB of weights in 64 KiB."""
+    stream = io.BytesIO()
+    with zipfile.ZipFile(io.BytesIO(_saved({"fc.weight": torch.zeros(2**24)}))) as plain:
+        with zipfile.ZipFile(stream, "w", zipfile.ZIP_DEFLATED) as packed:
+            for name in plain.namelist():
+                packed.writestr(name, plain.read(name))
+    return stream.getvalue()
+
+
+BOMBS = {
+    "packed": (_packed, "its members are packed"),
+    "one number, 2**29 times": (lambda: _saved({"fc.weight": torch.ones(1).expand(2**29)}), "are not in the file"),
+}
+
+
+@pytest.mark.parametrize("name", BOMBS)
+def test_what_is_small_stays_small(name: str, tmp_path: Path) -> None:
+    make, says = BOMBS[name]
+    content = make()
+    with guarded(mebibytes=64), pytest.raises(UserError, match=says):
+        _read_weights(content, tmp_path)
 
 
 @pytest.mark.slow
