@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from fuzz_tests.damage import TEXTS
 from fuzz_tests.guard import Reader, guarded, property_of
+from jaxnn import cli
 from jaxnn.cli import import_, own_port, train
 from jaxnn.cli.arguments import parse
 from jaxnn.cli.parity import Options as ParityOptions
@@ -93,6 +94,15 @@ def test_anything_is_read_or_refused(name: str, tmp_path: Path) -> None:
 def test_what_was_found_is_refused(read: Any, given: Any, says: str, tmp_path: Path) -> None:
     with guarded(), pytest.raises(UserError, match=says):
         read(given, tmp_path)
+
+
+def test_too_little_memory_is_said(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    def allocate(argv: list[str]) -> int:
+        raise MemoryError
+
+    monkeypatch.setattr(cli, "_dispatch", allocate)
+    assert cli.main(["recipes"]) == 2
+    assert capsys.readouterr().err.startswith("jaxnn: there is not enough memory")
 
 
 @pytest.mark.slow
