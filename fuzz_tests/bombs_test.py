@@ -20,6 +20,7 @@ from PIL import Image
 from fuzz_tests.guard import guarded, require_sentence
 from jaxnn import recipes
 from jaxnn.data import load, pictures
+from jaxnn.data.named import NAMED
 from jaxnn.errors import UserError
 from jaxnn.interop import weights
 from jaxnn.parity import dump
@@ -139,6 +140,12 @@ def _dump(**changes: Any) -> Write:
     return _text("dump.json", json.dumps(index | changes).encode())
 
 
+def _prepared(path: Path) -> None:
+    folder = path / "mnist" / NAMED["mnist"].version
+    folder.mkdir(parents=True)
+    (folder / "dataset_info.json").write_bytes(NESTED)
+
+
 def _load_pets(path: Path) -> None:
     load(str(path / "pets.tar"), input=INPUT)
 
@@ -224,6 +231,7 @@ BOMBS = {
         lambda path: RunDir(path).read_metrics(), "line 1"),
     "environment.json: nested": Bomb(
         _run("environment.json", NESTED), lambda path: RunDir(path).trained_on(), "environment.json"),
+    "TFDS: nested": Bomb(_prepared, _load_mnist, "dataset_info.json is damaged"),
     "safetensors: a header of 2**63 bytes": Bomb(
         _text("w.safetensors", (2**63).to_bytes(8, "little") + b"{" + bytes(99)), _weights, "is a damaged or"),
     "safetensors: a nested header": Bomb(

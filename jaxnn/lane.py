@@ -23,7 +23,10 @@ Metrics = dict[str, Any]
 
 @dataclass(eq=False)
 class Lane:
-    """``state`` is where the loop starts from; it consumes it. ``failure``: why the run has stopped alone."""
+    """``state`` is where the loop starts from; it consumes it. ``failure``: why the run has stopped alone.
+
+    ``filler``: no run, but what keeps the program of several as wide as it was.
+    """
 
     member: Member
     run: RunDir
@@ -32,7 +35,9 @@ class Lane:
     state: TrainState = field(init=False)
     position: Position = field(init=False)
     rows: list[Metrics] = field(default_factory=list)
+    filler: bool = False
     failure: NonFiniteLossError | None = None
+    _best: Saved | None = None  # not written yet
 
     def __post_init__(self) -> None:
         self.state = step.initial_state(self.member.model, self.member.rule)
@@ -41,6 +46,10 @@ class Lane:
     def _start(self, epoch: int) -> None:
         steps, stream = self.member.batches.steps, self.member.stream.state()
         self.position = Position.at_epoch(epoch, steps, stream, self.dtypes)
+
+    @property
+    def going(self) -> bool:
+        return self.failure is None and not self.filler
 
     @property
     def steps_done(self) -> int:
@@ -59,14 +68,14 @@ class Lane:
 
     def advance(self, record: Record, rows: slice, target: int, seconds: float) -> None:
         """Notes that the steps before ``target`` are taken, in ``seconds``; fails if a loss is not finite."""
-        if self.failure is not None:
+        if not self.going:
             return
         self.position.seconds += seconds
         self.position.loss[rows], self.position.correct[rows] = record
         try:
             self.position.require_finite(target)
         except NonFiniteLossError as error:
-            self.failure = error
+            self._fail(error)
         else:
             self.position.done = target
 
@@ -78,7 +87,7 @@ class Lane:
         """Writes the row of metrics and goes on to the next epoch; fails if the test loss is not finite."""
         position, batches = self.position, self.member.batches
         if not np.isfinite(tested.loss):  # the last update spoiled the weights
-            self.failure = NonFiniteLossError(epoch=position.epoch, step=position.done, loss=tested.loss)
+            self._fail(NonFiniteLossError(epoch=position.epoch, step=position.done, loss=tested.loss))
             return
         row = {
             "epoch": position.epoch,
@@ -95,12 +104,44 @@ class Lane:
             self.member.schedule.end_epoch(row)
             self._start(position.epoch + 1)
 
+    @property
+    def improved(self) -> bool:
+        """Whether the last row has the highest test accuracy so far."""
+        *before, last = (row["test_accuracy"] for row in self.rows)
+        return last > max(before, default=-1.0)
+
+    def keep(self, state: TrainState) -> None:
+        """Keeps ``state`` as the best, to be saved with the next checkpoint."""
+        self._best = self._snapshot(state).copy()
+
     def save(self, state: TrainState) -> None:
-        """Saves a checkpoint, unless there is one of this step or the weights are spoiled (the next loss says so)."""
-        finite = all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(state.params))
-        if finite and self.steps_done not in self.checkpoints.steps:
-            position = self.position.record() | {"schedule": self.member.schedule.state()}
-            self.checkpoints.save(self.steps_done, tuple(state), self.position.arrays(), position)
+        """Saves a checkpoint, and the best state before it if that has none yet.
+
+        Not if the weights are spoiled (the next loss says so), and none twice.
+        """
+        self._save_best()
+        if all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(state.params)):
+            self._write(self._snapshot(state))
+
+    def _save_best(self) -> None:
+        best, self._best = self._best, None
+        if best is not None:
+            self._write(best)
+
+    def _write(self, saved: Saved) -> None:
+        self.run.flush_metrics()
+        if saved.step not in self.checkpoints.steps:
+            self.checkpoints.save(saved)
+
+    def _fail(self, error: NonFiniteLossError) -> None:
+        self.failure = error
+        self._save_best()
+
+    def _snapshot(self, state: TrainState) -> Saved:
+        position = self.position.record() | {"schedule": self.member.schedule.state()}
+        evaluated = bool(self.rows) and self.rows[-1]["step"] == self.steps_done
+        accuracy = self.rows[-1]["test_accuracy"] if evaluated else None
+        return Saved(self.steps_done, tuple(state), self.position.arrays(), position, accuracy)
 
     def restore(self, notice: Callable[[str], None]) -> None:
         """Goes to the newest checkpoint that can be read; stays at the start if there is none."""

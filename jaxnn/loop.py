@@ -1,9 +1,10 @@
 """The training loop: the only one, for every recipe, device, number of runs and way to run an epoch."""
 
 import contextlib
+import itertools
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -12,19 +13,21 @@ import numpy as np
 
 from jaxnn import environment, experiment, precision
 from jaxnn.checkpoint import Checkpoints
+from jaxnn.checkpoint_policy import CheckpointPolicy
 from jaxnn.data import Dataset
 from jaxnn.errors import Interrupted, NonFiniteLossError, UserError
 from jaxnn.experiment import EpochPart, Experiment
 from jaxnn.interop import initial_weights
 from jaxnn.lane import Lane, Metrics
 from jaxnn.position import Position
+from jaxnn.precision import Dtypes
 from jaxnn.recipe import Recipe
 from jaxnn.run_dir import RunDir
 from jaxnn.step import TrainState
 from jaxnn.together import Job
 
-_PAUSE_SECONDS = 0.1  # between looks at what the steps measured: each costs as much as many small steps
-_CHECKPOINT_SECONDS = 1.0  # epochs shorter than this, for each run, share a checkpoint
+_PAUSE_SECONDS = 0.1, 1.0  # between looks at what the steps measured: each costs as much as many small steps
+_FIRST_PAUSE = 8  # steps, by which their time is known
 
 
 def _ignore(*_: Any, **__: Any) -> None:
@@ -38,11 +41,15 @@ class Hooks:
     ``progress`` gets epoch, step, steps_per_epoch, accuracy (on the epoch's examples so far),
     running_loss: every ``recipe.log_every`` steps the mean over that many batches, else None; and losses: those of the
     steps since the last call. All are means over the runs. ``epoch`` gets the row of metrics of each run.
+    ``started`` gets each run and the step from which it goes on; ``measured`` a run, its step, and the running_loss
+    there (without ``recipe.log_every`` the mean since the last call), or the row of metrics of an epoch that ended.
     """
 
     notice: Callable[[str], None] = _ignore
     progress: Callable[..., None] = _ignore
     epoch: Callable[[list[Metrics]], None] = _ignore
+    started: Callable[[RunDir, int], None] = _ignore
+    measured: Callable[[RunDir, int, Mapping[str, Any]], None] = _ignore
     should_stop: Callable[[], bool] = lambda: False
 
 
@@ -52,21 +59,21 @@ def train(
     run: RunDir,
     *,
     resume: bool = False,
-    checkpoint_every: int | None = None,
+    policy: CheckpointPolicy = CheckpointPolicy(),  # noqa: B008  # frozen
     memory_limit: int | None = None,
     hooks: Hooks = Hooks(),  # noqa: B008  # frozen
 ) -> Metrics:
     """Trains ``recipe`` on the prepared ``dataset``, writes ``run`` as it goes, returns the last row of metrics.
 
-    ``checkpoint_every``: steps between checkpoints inside epochs; one follows each epoch in any case
-    (at most one a second, and always the last). ``memory_limit``: bytes above which a split is streamed
+    ``policy`` says when there is a checkpoint. ``memory_limit``: bytes above which a split is streamed
     (None: half of the device's memory). Raises NonFiniteLossError, which leaves the last good
-    checkpoint, and Interrupted after ``hooks.should_stop()``, which leaves one of that moment.
+    checkpoint, Interrupted after ``hooks.should_stop()``, which leaves one of that moment, and UserError if another
+    process trains there.
     """
     [outcome] = train_together(
         [Job(recipe, dataset, run)],
         resume=resume,
-        checkpoint_every=checkpoint_every,
+        policy=policy,
         memory_limit=memory_limit,
         hooks=hooks,
     )
@@ -79,7 +86,7 @@ def train_together(
     jobs: Sequence[Job],
     *,
     resume: bool = False,
-    checkpoint_every: int | None = None,
+    policy: CheckpointPolicy = CheckpointPolicy(),  # noqa: B008  # frozen
     memory_limit: int | None = None,
     hooks: Hooks = Hooks(),  # noqa: B008  # frozen
 ) -> list[Metrics | NonFiniteLossError]:
@@ -96,26 +103,40 @@ def train_together(
         for job, member in zip(jobs, members, strict=True):
             if job.recipe.weights is not None and not (resume and job.run.exists()):
                 initial_weights.load(member.model, job.recipe, hooks.notice)
-        lanes = []
-        for job, member in zip(jobs, members, strict=True):
-            started = resume and job.run.exists()
-            if started:
-                job.run.require_data(job.dataset.name, job.dataset.fingerprint)
-                if job.run.data_fingerprint() is None:  # imported without its data, which it has from now on
-                    job.run.write_environment(environment.describe(job.dataset))
-            else:
-                job.run.create(job.recipe, "jax")
-                job.run.write_environment(environment.describe(job.dataset))
-            lane = Lane(member, job.run, stack.enter_context(Checkpoints(job.run.checkpoints)), dtypes)
-            if started:
-                lane.restore(hooks.notice)
+        for job in jobs:
+            stack.enter_context(job.run.locked())
+        keep = max(policy.keep, min(len(jobs), 2))  # a crash leaves some runs a checkpoint behind the others
+        lanes = [
+            Lane(member, job.run, stack.enter_context(Checkpoints(job.run.checkpoints, keep=keep)), dtypes)
+            for job, member in zip(jobs, members, strict=True)
+        ]
+        known = [resume and job.run.exists() for job in jobs]
+        for job, lane in itertools.compress(zip(jobs, lanes, strict=True), known):
+            job.run.require_data(job.dataset.name, job.dataset.fingerprint)
+            lane.restore(hooks.notice)
             if lane.finished:
                 hooks.notice(f"{job.run.path} is finished already, after {lane.steps_done} steps")
-            lanes.append(lane)
-        for group in _in_step([lane for lane in lanes if not lane.finished]):
+        todo = [lane for lane in lanes if not lane.finished]
+        for job, old in zip(jobs, known, strict=True):
+            if not old:
+                job.run.create(job.recipe, "jax")
+            if not old or job.run.data_fingerprint() is None:  # imported without its data, which it has from now on
+                job.run.write_environment(environment.describe(job.dataset) | {"trained_together": len(todo)})
+        for group in _in_step(todo):
+            together = max(lane.run.trained_together() for lane in group) if len(jobs) > 1 else 1
+            fillers = [_filler(jobs[0], group[0], dtypes) for _ in range(together - len(group))]
+            group.extend(fillers)
             joined = experiment.join([lane.member for lane in group], dtypes, memory_limit=memory_limit)
-            _Loop(joined, group, hooks, checkpoint_every).train()
+            _Loop(joined, group, hooks, policy).train()
         return [lane.failure or lane.rows[-1] for lane in lanes]
+
+
+def _filler(job: Job, beside: Lane, dtypes: Dtypes) -> Lane:
+    """What stands where a run was that has ended or is at another step: a program for fewer runs adds in another order.
+
+    Nothing comes of it.
+    """
+    return Lane(experiment.member(job.recipe, job.dataset, dtypes), beside.run, beside.checkpoints, dtypes, filler=True)
 
 
 def _in_step(lanes: list[Lane]) -> list[list[Lane]]:
@@ -153,19 +174,21 @@ class _Loop:
     experiment: Experiment
     lanes: list[Lane]
     hooks: Hooks
-    checkpoint_every: int | None
+    policy: CheckpointPolicy
     state: TrainState = field(init=False)
     first_epoch: int = field(init=False)  # of this process
     seconds_a_step: float = math.inf
-    saved_at: float = -math.inf
+    saved_at: float = field(default_factory=time.monotonic)
 
     def __post_init__(self) -> None:
         self.state = self.experiment.stack([lane.state for lane in self.lanes])
         self.first_epoch = self.position.epoch
+        for lane in self.lanes:
+            self.hooks.started(lane.run, lane.steps_done)
 
     @property
     def going(self) -> list[Lane]:
-        return [lane for lane in self.lanes if lane.failure is None]
+        return [lane for lane in self.lanes if lane.going]
 
     @property
     def position(self) -> Position:
@@ -214,18 +237,23 @@ class _Loop:
     def _next_pause(self) -> int:
         """The step of the epoch at which to report, save or look for an interruption next."""
         done, log_every = self.position.done, self.experiment.recipe.log_every
-        often_enough = max(self.experiment.batches.steps // 20, int(_PAUSE_SECONDS / self.seconds_a_step), 1)
-        pauses = [_next_multiple(done, log_every or often_enough)]
-        if self.checkpoint_every:
-            pauses.append(done + _next_multiple(self.steps_done, self.checkpoint_every) - self.steps_done)
-        return min(pauses)
+        if self.seconds_a_step == math.inf:
+            often_enough = _FIRST_PAUSE
+        else:
+            least, most = (max(int(seconds / self.seconds_a_step), 1) for seconds in _PAUSE_SECONDS)
+            often_enough = min(max(self.experiment.batches.steps // 20, least), most)
+        pauses = [(done // every + 1) * every for every in (often_enough, log_every) if every]
+        return int(min(*pauses, done + self.policy.next_step(self.steps_done) - self.steps_done))
 
     def _pause(self, since: int) -> None:
         """Reports, saves, or ends, if it is time; ``since``: the steps of the epoch done at the last pause."""
         position, recipe, batches = self.position, self.experiment.recipe, self.experiment.batches
         running_loss = None
-        if recipe.log_every and position.done % recipe.log_every == 0:
-            running_loss = float(np.mean([lane.running_loss(recipe.log_every) for lane in self.going]))
+        if recipe.log_every is None or position.done % recipe.log_every == 0:
+            running = [lane.running_loss(recipe.log_every or position.done - since) for lane in self.going]
+            running_loss = float(np.mean(running)) if recipe.log_every else None
+            for lane, loss in zip(self.going, running, strict=True):
+                self.hooks.measured(lane.run, self.steps_done, {"running_loss": loss})
         self.hooks.progress(
             epoch=position.epoch,
             step=position.done,
@@ -234,32 +262,43 @@ class _Loop:
             accuracy=float(np.mean([lane.position.accuracy(batches) for lane in self.going])),
             losses=np.mean([lane.position.loss[since : position.done] for lane in self.going], axis=0).tolist(),
         )
-        if self.checkpoint_every and self.steps_done % self.checkpoint_every == 0:
-            self._save()
-        if self.steps_done < self.experiment.total and self.hooks.should_stop():
-            self._save()
-            raise Interrupted(self.going[0].run.path, step=self.steps_done)
+        if position.done < self.experiment.epoch_steps(position.epoch):  # else the evaluation comes first
+            self._save_if_due()
+            self._stop_if_asked()
 
     def _end_epoch(self, learning_rates: list[float]) -> None:
         """Evaluates, writes the rows of metrics, and saves a checkpoint unless there is a very recent one."""
         tested = self.experiment.evaluate(self.state, self.experiment.test)
         for lane, of_lane, learning_rate in zip(self.lanes, tested, learning_rates, strict=True):
-            if lane.failure is None:
+            if lane.going:
                 lane.end_epoch(of_lane, learning_rate)
         if not self.going:
             return
-        share = _CHECKPOINT_SECONDS * len(self.lanes)
-        if self.going[0].finished or time.monotonic() - self.saved_at >= share:
-            self._save()
+        for lane in self.going:
+            self.hooks.measured(lane.run, lane.rows[-1]["step"], lane.rows[-1])
         self.hooks.epoch([lane.rows[-1] for lane in self.going])
+        if self.going[0].finished:
+            self._save()
+            return
+        if not self._save_if_due() and any(lane.improved for lane in self.going):
+            for lane, state in zip(self.lanes, self.experiment.unstack(self.state), strict=True):
+                if lane.going and lane.improved:
+                    lane.keep(state)
+        self._stop_if_asked()
+
+    def _stop_if_asked(self) -> None:
+        if self.hooks.should_stop():
+            self._save()
+            raise Interrupted(self.going[0].run.path, step=self.steps_done)
+
+    def _save_if_due(self) -> bool:
+        due = self.policy.due(self.steps_done, seconds=time.monotonic() - self.saved_at)
+        if due:
+            self._save()
+        return due
 
     def _save(self) -> None:
         for lane, state in zip(self.lanes, self.experiment.unstack(self.state), strict=True):
-            if lane.failure is None:
+            if lane.going:
                 lane.save(state)
         self.saved_at = time.monotonic()
-
-
-def _next_multiple(n: int, k: int) -> int:
-    """The smallest multiple of k above n."""
-    return (n // k + 1) * k

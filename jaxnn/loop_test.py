@@ -8,6 +8,7 @@ import pytest
 
 from jaxnn import data, experiment, loop, precision, recipes
 from jaxnn.checkpoint import Checkpoints
+from jaxnn.checkpoint_policy import CheckpointPolicy
 from jaxnn.data import Dataset, Split
 from jaxnn.errors import Interrupted, NonFiniteLossError, UserError
 from jaxnn.loop import Hooks
@@ -110,11 +111,9 @@ def test_checkpoints_inside_an_epoch_survive_a_crash_and_damage(digits: Dataset,
             raise RuntimeError("power cut")
 
     with pytest.raises(RuntimeError):
-        loop.train(of, dataset, broken, checkpoint_every=2, hooks=Hooks(progress=crash))
-    assert _steps(broken) == [8, 10]
-    for file in (broken.checkpoints / "10").rglob("*"):
-        if file.is_file() and file.parent.name == "d":
-            file.write_bytes(b"")
+        loop.train(of, dataset, broken, policy=CheckpointPolicy(steps=2), hooks=Hooks(progress=crash))
+    assert _steps(broken) == [EPOCH, 8, 10]  # the best, and the newest two
+    (broken.checkpoints / "10" / "checkpoint.json").unlink()
     notices: list[str] = []
     loop.train(of, dataset, broken, resume=True, hooks=Hooks(notice=notices.append))
     assert len(notices) == 1 and "10 is damaged" in notices[0]
@@ -143,8 +142,8 @@ def test_a_crash_before_the_last_evaluation_is_made_good(digits: Dataset, tmp_pa
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(loop._Loop, "_end_epoch", _crash_in_epoch_3(loop._Loop._end_epoch))
         with pytest.raises(RuntimeError):
-            loop.train(of, dataset, broken, checkpoint_every=EPOCH)
-    assert _steps(broken)[-1] == 3 * EPOCH and len(broken.read_metrics()) == 2
+            loop.train(of, dataset, broken, policy=CheckpointPolicy(steps=EPOCH))
+    assert _steps(broken) == [EPOCH, 2 * EPOCH] and len(broken.read_metrics()) == 2
     assert loop.train(of, dataset, broken, resume=True)["epoch"] == 3
     assert end(whole)[0] == end(broken)[0]
 
@@ -225,16 +224,13 @@ def test_the_second_step_never_recompiles(dispatch: str, digits: Dataset) -> Non
     assert evaluation._cache_size() == 1
 
 
-def test_a_loss_that_is_not_finite_stops_and_keeps_the_last_good_checkpoint(
-    digits: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(loop, "_CHECKPOINT_SECONDS", 0)  # one after each epoch, however short
+def test_a_loss_that_is_not_finite_stops_and_keeps_the_last_good_checkpoint(digits: Dataset, tmp_path: Path) -> None:
     explodes = {"schedule.name": "step", "schedule.step_size": 3, "schedule.gamma": 1e35}
     of = recipe(**{"optimizer.name": "sgd", "optimizer.learning_rate": 0.1, "epochs": 9} | explodes)
     dataset = prepared(of, digits)
     run = RunDir(tmp_path)
     with pytest.raises(NonFiniteLossError) as stopped:
-        loop.train(of, dataset, run)
+        loop.train(of, dataset, run, policy=CheckpointPolicy(steps=EPOCH))
     assert (stopped.value.epoch, stopped.value.step) == (4, 2)
     assert _steps(run)[-1] == 3 * EPOCH
     assert np.isfinite(loop.evaluate(of, dataset, run)["test_loss"])

@@ -4,6 +4,8 @@
     RUN/environment.json   versions, devices, precision flags, where the data was found
     RUN/metrics.jsonl      one object per epoch
     RUN/checkpoints/       written by jaxnn.checkpoint or torchref.checkpoint
+    RUN/tensorboard/       written by jaxnn.cli.event_log, if asked for
+    RUN/.lock              held by the process that trains
 
 Every file appears whole or not at all: it is written under a temporary name, flushed to the disk
 and renamed.
@@ -16,10 +18,12 @@ import os
 import platform
 import shutil
 import tempfile
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
+import filelock
 import pydantic
 from pydantic_core import from_json
 
@@ -88,14 +92,38 @@ class RunDir:
     def checkpoints(self) -> Path:
         return self.path / "checkpoints"
 
+    @property
+    def tensorboard(self) -> Path:
+        return self.path / "tensorboard"
+
     def exists(self) -> bool:
         return self.recipe_file.is_file()
+
+    @contextlib.contextmanager
+    def locked(self) -> Iterator[None]:
+        """Inside, no other process trains here; a lock ends with its process, however that ends.
+
+        Raises UserError if another has it.
+        """
+        self.path.mkdir(parents=True, exist_ok=True)
+        lock = filelock.FileLock(self.path / ".lock", blocking=False)
+        try:
+            lock.acquire()
+        except filelock.Timeout:
+            raise UserError(
+                f"another process is training in {self.path}; wait for it or stop it, or name another --out"
+            ) from None
+        try:
+            yield
+        finally:
+            lock.release()
 
     def create(self, recipe: Recipe, framework: Framework) -> None:
         """Starts a run here: replaces an old one, and nothing that the user may have put beside it."""
         for file in (self.recipe_file, self.metrics_file, self.environment_file):
             file.unlink(missing_ok=True)
-        shutil.rmtree(self.checkpoints, ignore_errors=True)
+        for folder in (self.checkpoints, self.tensorboard):
+            shutil.rmtree(folder, ignore_errors=True)
         self.checkpoints.mkdir(parents=True)
         self.write_recipe(recipe, framework)
 
@@ -152,6 +180,11 @@ class RunDir:
         """That of the data on which the run began; None if the record is gone or unreadable."""
         return self.read_environment().get("data", {}).get("fingerprint")
 
+    def trained_together(self) -> int:
+        """The number of runs in the program that began to train this one; 1 if that is not known."""
+        found = self.read_environment().get("trained_together")
+        return found if type(found) is int and found > 0 else 1
+
     def require_data(self, name: str, fingerprint: str) -> None:
         """Raises UserError if the run began on other data: what would follow would be neither run."""
         if self.data_fingerprint() not in (None, fingerprint):
@@ -165,6 +198,11 @@ class RunDir:
         """Adds a row. A crash can cut its line short; ``read_metrics`` drops a line without an end."""
         with open(self.metrics_file, "a") as file:
             file.write(json.dumps(row) + "\n")
+
+    def flush_metrics(self) -> None:
+        """Brings the rows to the disk: those before a checkpoint have to be there when it is."""
+        if self.metrics_file.exists():
+            _sync(self.metrics_file)
 
     def read_metrics(self) -> list[dict[str, Any]]:
         """One row per finished epoch, in order. Raises UserError that names the damaged line."""
@@ -204,7 +242,7 @@ def at(path: Path, *, resume: bool, overwrite: bool) -> RunDir:
     run = RunDir(path)
     if path.exists() and not path.is_dir():
         raise UserError(f"--out {path} is a file; name a folder")
-    occupied = path.is_dir() and any(path.iterdir())
+    occupied = path.is_dir() and any(not each.name.startswith(".") for each in path.iterdir())
     if occupied and not (run.exists() or run.checkpoints.is_dir()):
         raise UserError(f"--out {path} holds other files and no run; name a new or an empty folder")
     if occupied and not (resume or overwrite):
@@ -249,7 +287,22 @@ def write_atomically(path: Path, content: str | bytes) -> None:
             os.fsync(file.fileno())
         os.chmod(temporary, 0o644)
         os.replace(temporary, path)
+        sync_folder(path.parent)
     except BaseException:
         with contextlib.suppress(OSError):
             os.unlink(temporary)
         raise
+
+
+def sync_folder(folder: Path) -> None:
+    """Brings the names in ``folder`` to the disk, so that a renamed file is still there after a power cut."""
+    with contextlib.suppress(OSError):  # not every file system can
+        _sync(folder)
+
+
+def _sync(path: Path) -> None:
+    opened = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(opened)
+    finally:
+        os.close(opened)

@@ -10,6 +10,7 @@ import pytest
 
 from jaxnn import data, experiment, loop, recipes, together
 from jaxnn.checkpoint import Checkpoints
+from jaxnn.checkpoint_policy import CheckpointPolicy
 from jaxnn.data import Dataset
 from jaxnn.errors import Interrupted, NonFiniteLossError
 from jaxnn.loop import Hooks
@@ -116,24 +117,23 @@ def stopping_after(steps: int) -> Hooks:
     return Hooks(progress=lambda step, **_: seen.append(step), should_stop=lambda: len(seen) >= steps)
 
 
-@pytest.mark.parametrize("late", [0, 1, 2], ids=["in step", "one ahead", "without a common step"])
-def test_stopped_and_resumed_ends_with_the_same_bits(late: int, small: Dataset, tmp_path: Path) -> None:
+@pytest.mark.parametrize("last", [8, 7, 6, 0], ids=["in step", "one ahead", "at the best", "without a common step"])
+def test_stopped_and_resumed_ends_with_the_same_bits(last: int, small: Dataset, tmp_path: Path) -> None:
     """Also where a crash between two runs' checkpoints left one run behind."""
     of = each(digits("mnist-mlp", log_every=1, **{"schedule.name": "plateau"}), *SEEDS[:2])
     whole, broken = (jobs(of, small, tmp_path / name) for name in ("whole", "broken"))
     loop.train_together(whole)
     with pytest.raises(Interrupted) as stopped:
-        loop.train_together(broken, checkpoint_every=1, hooks=stopping_after(8))
+        loop.train_together(broken, policy=CheckpointPolicy(steps=1), hooks=stopping_after(8))
     assert stopped.value.step == 8
     with Checkpoints(broken[1].run.checkpoints) as checkpoints:
-        assert checkpoints.steps == [7, 8]
-        checkpoints.discard_after(8 - late)
+        assert checkpoints.steps == [6, 7, 8]  # the best, and the newest two
+        checkpoints.discard_after(last)
     epochs: list[int] = []
     loop.train_together(broken, resume=True, hooks=Hooks(epoch=lambda rows: epochs.append(len(rows))))
-    assert epochs == ([2, 2] if late < 2 else [1, 1, 1, 1, 1])
+    assert epochs == ([2, 2] if last else [1, 1, 1, 1, 1])
     for job, other in zip(whole, broken, strict=True):
-        if late < 2:
-            assert_same(job.run, other.run)
+        assert_same(job.run, other.run)
         assert [row["epoch"] for row in other.run.read_metrics()] == [1, 2, 3]
 
 
@@ -150,8 +150,7 @@ def test_later_seeds_join_and_finished_ones_are_left(small: Dataset, tmp_path: P
     assert [isinstance(row, dict) and row["epoch"] for row in rows] == [3, 3, 3]
 
 
-def test_a_run_that_diverges_stops_alone(small: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(loop, "_CHECKPOINT_SECONDS", 0)
+def test_a_run_that_diverges_stops_alone(small: Dataset, tmp_path: Path) -> None:
     decay = {"schedule.name": "step", "schedule.step_size": 1}
     of = each(digits("mnist-mlp", **SGD | decay), {"schedule.gamma": 3e38}, {"schedule.gamma": 0.5})
     diverging, good = jobs(of, small, tmp_path / "together")

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import torchref.lessons
-from jaxnn import course, lessons
+from jaxnn import course, lessons, plots
 from jaxnn.course import Lesson
 
 TOLERANCE = 1e-12  # of a number's largest magnitude
@@ -33,6 +33,8 @@ def test_both_frameworks_find_the_same(name: str) -> None:
     assert ours.words.keys() == theirs.words.keys()
     for lesson in (ours, theirs):
         assert course.text(name, lesson)
+    for figure in plots.lesson_figures(name, theirs.numbers).values():
+        figure.draw_without_rendering()
 
 
 def test_another_seed_is_caught() -> None:

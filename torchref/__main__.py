@@ -20,8 +20,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
 from jaxnn import course, data
+from jaxnn.checkpoint_policy import CheckpointPolicy
 from jaxnn.data import Dataset, UserError, pictures
 from jaxnn.recipe import Recipe
 from jaxnn.run_dir import Interrupted, NonFiniteLossError, RunDir
@@ -95,7 +97,8 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
     training = commands.add_parser("train", help="train the recipe on standard input")
     training.add_argument("--out", type=Path, required=True)
     training.add_argument("--resume", action="store_true")
-    training.add_argument("--checkpoint-every", type=int, metavar="STEPS")
+    training.add_argument("--checkpoint-every", metavar="STEPS|SECONDSs")
+    training.add_argument("--keep-checkpoints", type=int, default=CheckpointPolicy.keep)
     evaluation = commands.add_parser("evaluate", help="measure the newest checkpoint of a run")
     evaluation.add_argument("--run", type=Path, required=True)
     evaluation.add_argument("--split", choices=("train", "test"), default="test")
@@ -125,7 +128,7 @@ def _train(options: argparse.Namespace, signals: _Signals) -> None:
         dataset,
         RunDir(options.out),
         resume=options.resume,
-        checkpoint_every=options.checkpoint_every,
+        policy=CheckpointPolicy.parse(options.checkpoint_every, options.keep_checkpoints),
         on_notice=_notice,
         on_progress=lambda **fields: _emit("progress", **fields),
         on_epoch=lambda row: _emit("epoch", **row),
@@ -161,6 +164,7 @@ def _export(options: argparse.Namespace) -> None:
 
 
 def _lesson(options: argparse.Namespace) -> None:
+    torch.set_num_threads(1)  # small work: threads that wait for each other cost more than they give
     found = lessons.run(options.name, seed=options.seed)
     _emit("result", numbers={name: value.tolist() for name, value in found.numbers.items()}, words=found.words)
 

@@ -1,4 +1,4 @@
-"""Checkpoint files of a run: RUN/checkpoints/step-00000123.pt, the newest two of them.
+"""Checkpoint files of a run: RUN/checkpoints/step-00000123.pt, the newest of them.
 
 Each is a dict that torch.load(weights_only=True) reads, and whole: it replaces its name in one step.
 """
@@ -12,20 +12,21 @@ from typing import Any
 
 import torch
 
+from jaxnn.checkpoint_policy import CheckpointPolicy
 from jaxnn.data import UserError
 from jaxnn.run_dir import RunDir, write_atomically
 
-_KEPT = 2
 _NAME = re.compile(r"step-(\d+)\.pt")
 
 
-def save(run: RunDir, step: int, state: dict[str, Any]) -> None:
-    """Writes the state after ``step`` steps and removes all but the newest two files."""
+def save(run: RunDir, state: dict[str, Any], *, keep: int = CheckpointPolicy.keep) -> None:
+    """Writes the state and removes all files but the newest ``keep`` and the one with the highest test accuracy."""
     content = io.BytesIO()
     torch.save(state, content)
-    write_atomically(run.checkpoints / f"step-{step:08d}.pt", content.getvalue())
-    for path in _newest_first(run)[_KEPT:]:
-        path.unlink()
+    write_atomically(run.checkpoints / f"step-{state['step']:08d}.pt", content.getvalue())
+    for path in _newest_first(run)[keep:]:
+        if _step(path) != best_step(state["rows"]):
+            path.unlink()
 
 
 def load(run: RunDir, on_notice: Callable[[str], None]) -> dict[str, Any] | None:
@@ -42,6 +43,11 @@ def load(run: RunDir, on_notice: Callable[[str], None]) -> dict[str, Any] | None
     if paths:
         raise UserError(f"none of the checkpoints in {run.checkpoints} can be read; train anew with --overwrite")
     return None
+
+
+def best_step(rows: list[dict[str, Any]]) -> int | None:
+    """The step whose row has the highest test accuracy, the first of equal ones; None if there are no rows."""
+    return max(rows, key=lambda row: row["test_accuracy"])["step"] if rows else None
 
 
 def discard_after(run: RunDir, step: int) -> None:

@@ -1,5 +1,6 @@
 """The training loop: epochs of steps, each followed by an evaluation, a row of metrics and a checkpoint."""
 
+import contextlib
 import math
 import time
 from collections.abc import Callable
@@ -8,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from jaxnn.checkpoint_policy import CheckpointPolicy
 from jaxnn.data import Dataset, UserError
 from jaxnn.recipe import Recipe
 from jaxnn.run_dir import Interrupted, NonFiniteLossError, RunDir
@@ -15,12 +17,12 @@ from torchref import augment, checkpoint, environment, initial_weights, order, p
 from torchref import resume as resumption
 from torchref import state as states
 from torchref.evaluate import measure
+from torchref.saver import Saver
 from torchref.state import Plan, State
 from torchref.step import train_step
 
 # Without log_every the losses are looked at this often: a diverged run should not go on to its epoch's end.
 _SETTLE_EVERY = 100
-_CHECKPOINT_SECONDS = 1.0  # epochs shorter than this share a checkpoint
 
 
 def train(
@@ -29,7 +31,7 @@ def train(
     run: RunDir,
     *,
     resume: bool = False,
-    checkpoint_every: int | None = None,
+    policy: CheckpointPolicy = CheckpointPolicy(),  # noqa: B008  # frozen
     on_notice: Callable[[str], None] = lambda text: None,
     on_progress: Callable[..., None] = lambda **fields: None,
     on_epoch: Callable[[dict[str, Any]], None] = lambda row: None,
@@ -38,8 +40,8 @@ def train(
     """Trains ``recipe`` on ``dataset``, made ready by jaxnn.data.prepare; returns the last row of metrics.
 
     Replaces what ``run`` holds, once recipe and data are known to fit; ``resume`` continues from its newest
-    checkpoint, if there is one, to the same bits as without the break. ``checkpoint_every``: steps between
-    checkpoints, besides the one of each epoch. ``on_progress`` gets epoch, step (of the epoch),
+    checkpoint, if there is one, to the same bits as without the break. ``policy`` says when there is a
+    checkpoint. ``on_progress`` gets epoch, step (of the epoch),
     steps_per_epoch, running_loss (mean of the last ``recipe.log_every`` batches), accuracy (of the
     epoch so far) and losses (of the steps since the last call). Raises UserError for a recipe that does
     not fit the data or PyTorch, NonFiniteLossError, and Interrupted.
@@ -50,8 +52,9 @@ def train(
     recipe = _fit_batch_size(given, len(dataset.train), on_notice)
     plan = states.plan(recipe, len(dataset.train))
     device = precision.device()
-    with precision.default_dtype(recipe.precision):
+    with precision.default_dtype(recipe.precision), contextlib.ExitStack() as stack:
         state = states.start(recipe, dataset, device, plan)
+        stack.enter_context(run.locked())
         saved = resumption.load(run, dataset, on_notice) if resume else None
         if saved is not None:
             states.restore(state, saved)
@@ -71,20 +74,13 @@ def train(
             run.write_metrics(state.rows)
         train_set, test_set = (tensors.load(split, device) for split in (dataset.train, dataset.test))
 
-        saved_at = -math.inf
-
-        def save() -> None:
-            nonlocal saved_at
-            saved_at = time.monotonic()
-            if states.is_finite(state):  # if not, the next loss says so, and the last good checkpoint stays
-                checkpoint.save(run, state.step, states.snapshot(state))
-
+        saver = stack.enter_context(Saver(run, state, policy))
         while not states.is_finished(state, plan):
             learning_rate = _run_steps(
-                recipe, plan, state, train_set, checkpoint_every, save=save, report=on_progress, should_stop=should_stop
+                recipe, plan, state, train_set, saver, report=on_progress, should_stop=should_stop
             )
             if state.step_in_epoch < plan.steps_in(state.epoch):
-                save()
+                saver.save()
                 raise Interrupted(run.path, step=state.step)
             row = _train_row(recipe, state, len(dataset.train)) | {"learning_rate": learning_rate}
             row |= _test_row(recipe, state, test_set, len(dataset.classes))
@@ -93,11 +89,13 @@ def train(
                 schedules.after_epoch(recipe.schedule, state.scheduler, row)
                 state.next_epoch()
             run.append_metrics(row)
-            if states.is_finished(state, plan) or time.monotonic() - saved_at >= _CHECKPOINT_SECONDS:
-                save()
+            if states.is_finished(state, plan) or saver.due:
+                saver.save()
+            elif checkpoint.best_step(state.rows) == state.step:
+                saver.keep_as_best()
             on_epoch(row)
             if should_stop() and not states.is_finished(state, plan):
-                save()
+                saver.save()
                 raise Interrupted(run.path, step=state.step)
         return state.rows[-1]
 
@@ -114,9 +112,8 @@ def _run_steps(
     plan: Plan,
     state: State,
     examples: tensors.Examples,
-    checkpoint_every: int | None,
+    saver: Saver,
     *,
-    save: Callable[[], None],
     report: Callable[..., None],
     should_stop: Callable[[], bool],
 ) -> float:
@@ -142,10 +139,10 @@ def _run_steps(
             reported = state.step_in_epoch
         if should_stop():
             break
-        if checkpoint_every and state.step % checkpoint_every == 0 and state.step_in_epoch < len(batches):
+        if state.step_in_epoch < len(batches) and saver.due:
             state.tally.settle(state.epoch)
             state.seconds += time.perf_counter() - began
-            save()
+            saver.save()
             began = time.perf_counter()
     state.tally.settle(state.epoch)
     state.seconds += time.perf_counter() - began

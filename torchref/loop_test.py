@@ -8,6 +8,7 @@ import torch
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
+from jaxnn.checkpoint_policy import CheckpointPolicy
 from jaxnn.data import Dataset, UserError
 from jaxnn.recipe import (
     Augment,
@@ -142,8 +143,7 @@ def test_resumed_to_the_same_bits(case: str, stop: int, images: Dataset, tmp_pat
         assert row["learning_rate"] == pytest.approx(0.2 / 25 / 1e4)  # of the last step, not of the one after it
 
 
-def test_killed_between_checkpoints(images: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("torchref.loop._CHECKPOINT_SECONDS", 0)  # one after each epoch, however short
+def test_killed_between_checkpoints(images: Dataset, tmp_path: Path) -> None:
     whole, killed = RunDir(tmp_path / "whole"), RunDir(tmp_path / "killed")
     train(_MLP, images, whole)
 
@@ -152,7 +152,7 @@ def test_killed_between_checkpoints(images: Dataset, tmp_path: Path, monkeypatch
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        train(_MLP.replace(log_every=1), images, killed, checkpoint_every=3, on_progress=kill)
+        train(_MLP.replace(log_every=1), images, killed, policy=CheckpointPolicy(steps=3), on_progress=kill)
     assert sorted(path.name for path in killed.checkpoints.iterdir()) == ["step-00000006.pt", "step-00000009.pt"]
     newest = killed.checkpoints / "step-00000009.pt"
     content = bytearray(newest.read_bytes())
@@ -236,7 +236,7 @@ def test_divergence_stops_at_its_first_step(
     with pytest.raises(NonFiniteLossError) as first:
         train(recipe.replace(log_every=1), images, watched, on_progress=lambda **fields: steps.append(fields["step"]))
     with pytest.raises(NonFiniteLossError) as caught:
-        train(recipe, images, run, checkpoint_every=checkpoint_every)
+        train(recipe, images, run, policy=CheckpointPolicy(steps=checkpoint_every))
     assert (caught.value.epoch, caught.value.step) == (1, len(steps) + 1) == (first.value.epoch, first.value.step)
     for path in run.checkpoints.iterdir():
         assert all(value.isfinite().all() for value in torch.load(path, weights_only=True)["model"].values())

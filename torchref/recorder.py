@@ -237,7 +237,7 @@ def move_by_an_ulp(model: nn.Module, seed: int) -> None:
     with torch.no_grad():
         for parameter in model.parameters():
             up = torch.rand(parameter.shape, generator=generator) < 0.5
-            target = torch.where(up, torch.inf, -torch.inf).to(parameter.dtype)
+            target = torch.where(up, torch.inf, -torch.inf).to(parameter)  # its dtype and device
             parameter.copy_(torch.nextafter(parameter, target))
 
 

@@ -14,7 +14,9 @@ from typing import Any
 import numpy as np
 
 from jaxnn import compilation_cache, course, threads, together
+from jaxnn.checkpoint_policy import CheckpointPolicy
 from jaxnn.cli.console import TrainingDisplay
+from jaxnn.cli.event_log import EventLog
 from jaxnn.data import Dataset
 from jaxnn.errors import Ended, Interrupted, NonFiniteLossError, UserError
 from jaxnn.recipe import Recipe
@@ -41,19 +43,21 @@ def train(
     framework: Framework,
     jobs: Sequence[Job],
     display: TrainingDisplay,
+    event_log: EventLog | None,
     *,
     resume: bool,
-    checkpoint_every: int | None,
+    policy: CheckpointPolicy,
     memory_limit: int | None,
 ) -> list[Outcome]:
     """Trains ``jobs`` together (in PyTorch one job) and returns the last row of metrics of each, or why it stopped."""
     if framework == "torch":
         [job] = jobs
-        options = ["--resume"] * resume
-        if checkpoint_every is not None:
-            options += ["--checkpoint-every", str(checkpoint_every)]
+        every = str(policy.steps) if policy.steps else f"{policy.seconds}s"
+        options = ["--checkpoint-every", every, "--keep-checkpoints", str(policy.keep), *["--resume"] * resume]
         try:
-            return [_torch_process(["train", "--out", str(job.run.path), *options], job.recipe.to_json(), display)]
+            arguments = ["train", "--out", str(job.run.path), *options]
+            record = None if event_log is None else event_log.of_pytorch(job)
+            return [_torch_process(arguments, job.recipe.to_json(), display, record)]
         except Ended as failed:
             if failed.code != 1:
                 raise
@@ -66,12 +70,13 @@ def train(
             progress=display.progress,
             epoch=display.epoch,
             should_stop=lambda: bool(received) or display.closed,
+            **({} if event_log is None else {"started": event_log.started, "measured": event_log.measured}),
         )
         try:
             outcomes = loop.train_together(
                 jobs,
                 resume=resume,
-                checkpoint_every=checkpoint_every,
+                policy=policy,
                 memory_limit=memory_limit,
                 hooks=hooks,
             )
@@ -195,8 +200,13 @@ def _handled(handler: Callable[[int, Any], None]) -> Iterator[None]:
             signal.signal(number, previous)
 
 
-def _torch_process(arguments: list[str], stdin: str, display: TrainingDisplay | None) -> dict[str, Any]:
-    """Runs ``python -m torchref`` and shows the events that it prints, a JSON object a line."""
+def _torch_process(
+    arguments: list[str],
+    stdin: str,
+    display: TrainingDisplay | None,
+    record: Callable[[str, dict[str, Any]], None] | None = None,
+) -> dict[str, Any]:
+    """Runs ``python -m torchref``; shows, and has recorded, the events that it prints, a JSON object a line."""
     command = [sys.executable, "-m", "torchref", *arguments]
     ready, received = False, 0
 
@@ -221,7 +231,10 @@ def _torch_process(arguments: list[str], stdin: str, display: TrainingDisplay | 
         message = "the PyTorch process ended without saying why"
         for line in child.stdout:
             event = json.loads(line)
-            match event.pop("event"):
+            kind = event.pop("event")
+            if record is not None:
+                record(kind, event)
+            match kind:
                 case "ready":
                     ready = True
                 case "result":

@@ -57,6 +57,19 @@ MISTAKES = {
     "negative crop": ([*DIGITS, "--augment.crop", "-1"], "augment.crop must be"),
     "unknown data command": (["data", "lst"], "did you mean 'list'?"),
     "check of an unknown set": (["data", "check", "digts"], "digits"),
+    "show nothing": (["data", "show"], "name a data set"),
+    "show an unknown set": (["data", "show", "digts"], "did you mean 'digits'?"),
+    "show a set that is not there": (["data", "show", "mnist", "--data-dir", "nowhere"], "nowhere"),
+    "show no example": (["data", "show", "digits", "--count", "0"], "--count must be from 1"),
+    "show too many examples": (["data", "show", "digits", "--count", "401"], "--count must be from 1"),
+    "show an unknown split": (["data", "show", "digits", "--split", "val"], "invalid choice 'val'"),
+    "show in a folder that is not there": (["data", "show", "digits", "--out", "no/d.png"], "there is no folder no"),
+    "show in a file of another kind": (["data", "show", "digits", "--out", "d.jpg"], "must end in .png"),
+    "picture of a table": (["data", "show", "iris", "--out", "d.png"], "iris is a table"),
+    "size of a table": (["data", "show", "iris", "--image-size", "9"], "iris is a table"),
+    "image size 0": (["data", "show", "digits", "--image-size", "0"], "--image-size must be at least 1"),
+    "class column of images": (["data", "show", "/proc", "--label", "9"], "--label is for CSV and TSV files"),
+    "show what is no data set": (["data", "show", "/proc/version"], "is no data set that is known here"),
 }  # fmt: skip
 
 

@@ -6,7 +6,8 @@ from types import TracebackType
 from typing import Any
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from jaxnn.cli.progress_bar import ProgressBar
 
 
 class _Console(Console):
@@ -24,23 +25,23 @@ def stderr() -> Console:
 
 
 class TrainingDisplay:
-    """Shows the events of a training run below its ``title``; ``quiet_stdout`` leaves standard output to JSON."""
+    """Shows the events of a training run below its ``title``; ``quiet_stdout`` leaves standard output to JSON.
 
-    def __init__(self, title: str | None, *, epochs: int, quiet_stdout: bool) -> None:
+    ``steps``: of all ``epochs``; ``examples``: of a step, of all runs.
+    """
+
+    def __init__(self, title: str | None, *, epochs: int, steps: int, examples: int, quiet_stdout: bool) -> None:
         self._title = title
         stream = sys.stderr if quiet_stdout else sys.stdout
-        self._epochs = epochs
+        self._epochs, self._steps, self._examples = epochs, steps, examples
         # Lines are never wrapped: programs read them.
         self._console = _Console(file=stream, highlight=False, soft_wrap=True)
-        self._bar: Progress | None = None
+        self._bar: ProgressBar | None = None
         self.closed = False  # nobody reads any more
 
     def __enter__(self) -> "TrainingDisplay":
         if self._console.is_terminal:
-            columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-            self._bar = Progress(*columns, TextColumn("{task.fields[status]}"), console=self._console, transient=True)
-            self._bar.start()
-            self._task = self._bar.add_task("epoch 1", total=None, status="compiling")
+            self._bar = ProgressBar(self._console, epochs=self._epochs, steps=self._steps, examples=self._examples)
         return self
 
     def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None):
@@ -59,7 +60,19 @@ class TrainingDisplay:
     def notice(self, text: str) -> None:
         self.line(f"note: {text}")
 
-    def progress(
+    def progress(self, **event: Any) -> None:
+        """Steps were taken; see jaxnn.loop.Hooks."""
+        if self._bar is not None:
+            self._bar.update(**event)
+        self.say_steps(**event)
+
+    def epoch(self, rows: list[dict[str, Any]]) -> None:
+        """A row of metrics, or the rows of several runs."""
+        self.say_epoch(rows)
+        if self._bar is not None:
+            self._bar.rest()
+
+    def say_steps(
         self,
         *,
         epoch: int,
@@ -69,15 +82,11 @@ class TrainingDisplay:
         accuracy: float,
         losses: list[float],
     ) -> None:
-        if self._bar is not None:
-            status = f"accuracy {accuracy:.3f}" + (f"  loss {running_loss:.4f}" if running_loss is not None else "")
-            name = f"epoch {epoch}/{self._epochs}"
-            self._bar.update(self._task, description=name, completed=step, total=steps_per_epoch, status=status)
         if running_loss is not None:
             self.line(f"[{epoch}, {step:>5}/{steps_per_epoch}] loss {running_loss:.4f}  accuracy so far {accuracy:.4f}")
 
-    def epoch(self, rows: list[dict[str, Any]]) -> None:
-        """A row of metrics, or the rows of several runs: their means and standard deviations."""
+    def say_epoch(self, rows: list[dict[str, Any]]) -> None:
+        """Of several runs means and standard deviations."""
 
         def of(name: str) -> str:
             values = [row[name] for row in rows]

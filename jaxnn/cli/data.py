@@ -1,4 +1,4 @@
-"""``jaxnn data list|fetch|check``"""
+"""``jaxnn data list|fetch|check|show``"""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -6,8 +6,10 @@ from pathlib import Path
 import tyro
 from rich import box
 from rich.table import Table
+from rich.text import Text
 
 from jaxnn import data
+from jaxnn.cli import data_show
 from jaxnn.cli.arguments import nearest, parse
 from jaxnn.cli.console import stdout
 from jaxnn.errors import UserError
@@ -31,9 +33,9 @@ class SetOptions:
 
 
 def run(argv: list[str]) -> int:
-    verbs = {"list": _list, "fetch": _fetch, "check": _check}
+    verbs = {"list": _list, "fetch": _fetch, "check": _check, "show": data_show.run}
     if not argv or argv[0] in ("-h", "--help"):
-        print("usage: jaxnn data list|fetch NAME|check NAME [--data-dir DIR]")
+        print("usage: jaxnn data list|fetch NAME|check NAME|show NAME|PATH [--data-dir DIR]")
         return 0 if argv else 2
     verb, *rest = argv
     if verb not in verbs:
@@ -45,7 +47,7 @@ def _list(argv: list[str]) -> int:
     options = parse(ListOptions, argv, prog="jaxnn data list")
     table = Table("data set", "found", "where, or how to get it", box=box.SIMPLE_HEAD)
     for row in data.inventory(options.data_dir):
-        table.add_row(row.name, "yes" if row.found else "no", row.where if row.found else row.how)
+        table.add_row(row.name, "yes" if row.found else "no", Text(row.where if row.found else row.how))
     stdout().print(table)
     return 0
 
@@ -65,7 +67,7 @@ def _check(argv: list[str]) -> int:
     console.print(f"inputs {found.input_shape}, fingerprint {found.fingerprint}", markup=False)
     table = Table("class", "training examples", "test examples", box=box.SIMPLE_HEAD)
     for name, train, test in zip(found.classes, found.train_counts, found.test_counts, strict=True):
-        table.add_row(name, f"{train:,}", f"{test:,}")
+        table.add_row(Text(name), f"{train:,}", f"{test:,}")
     table.add_row("all", f"{sum(found.train_counts):,}", f"{sum(found.test_counts):,}")
     console.print(table)
     for problem in found.problems:

@@ -20,13 +20,13 @@ _CIFAR = {"airplane": "plane", "automobile": "car"}  # as the document calls the
 class DocumentDisplay(TrainingDisplay):
     """The events of a single run as the document of its recipe prints them."""
 
-    def __init__(self, recipe: Recipe, dataset: Dataset, *, epochs: int, quiet_stdout: bool) -> None:
-        super().__init__(None, epochs=epochs, quiet_stdout=quiet_stdout)
+    def __init__(self, recipe: Recipe, dataset: Dataset, **options: Any) -> None:
+        super().__init__(None, **options)
         self._recipe, self._dataset = recipe, dataset
         self._script: Script = _SCRIPTS.get(recipe.name, "last")
         self._last_loss = 0.0
 
-    def progress(
+    def say_steps(
         self,
         *,
         epoch: int,
@@ -49,7 +49,7 @@ class DocumentDisplay(TrainingDisplay):
                 self.line(f"loss: {losses[batch]:>7f}  [{seen:>5d}/{size:>5d}]")
         self._last_loss = losses[-1] if losses else self._last_loss
 
-    def epoch(self, rows: list[dict[str, Any]]) -> None:
+    def say_epoch(self, rows: list[dict[str, Any]]) -> None:
         [row] = rows
         if self._script == "batches":
             self.line(

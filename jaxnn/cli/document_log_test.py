@@ -46,7 +46,7 @@ def test_every_hundredth_batch_is_printed_wherever_the_loop_pauses(
 ) -> None:
     recipe = recipes.get("fashion-mlp-512", dataset="digits").replace(batch_size=5)
     dataset = data.prepare(data.load("digits"), recipe.input)
-    with DocumentDisplay(recipe, dataset, epochs=1, quiet_stdout=False) as display:
+    with DocumentDisplay(recipe, dataset, epochs=1, steps=250, examples=5, quiet_stdout=False) as display:
         losses, step = np.arange(250) / 100, 0
         for count in pauses:
             part = losses[step : step + count].tolist()

@@ -16,7 +16,7 @@ import pytest
 from flax import nnx
 
 from jaxnn import data, environment, models, recipes
-from jaxnn.checkpoint import Checkpoints
+from jaxnn.checkpoint import Checkpoints, Saved
 from jaxnn.cli import main
 from jaxnn.interop import agreement, stablehlo
 from jaxnn.interop import onnx as to_onnx
@@ -37,7 +37,7 @@ def write_run(path: Path, recipe: Recipe, *, missing: bool = False) -> Path:
     random = np.random.default_rng(0)
     buffers = jax.tree.map(lambda x: random.uniform(0.1, 0.5, x.shape).astype(x.dtype), nnx.to_pure_dict(buffers))
     with Checkpoints(run.checkpoints) as checkpoints:
-        checkpoints.save(1, (np.zeros(()), nnx.to_pure_dict(params), buffers, {}), None, {})
+        checkpoints.save(Saved(1, (np.zeros(()), nnx.to_pure_dict(params), buffers, {}), None, {}))
     return path
 
 

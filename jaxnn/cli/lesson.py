@@ -8,7 +8,7 @@ from typing import Any, Literal
 import tyro
 
 from jaxnn import course
-from jaxnn.cli import backends
+from jaxnn.cli import backends, windows
 from jaxnn.cli.arguments import nearest, parse
 from jaxnn.errors import UserError
 
@@ -41,8 +41,8 @@ def run(argv: list[str]) -> int:
         raise UserError(f"--seed must be from 0 to 2**63 - 1, but it is {options.seed}")
     if options.out is not None and options.out.exists() and not options.out.is_dir():
         raise UserError(f"--out {options.out} is a file; name a folder")
-    if options.show:
-        _require_display()
+    if options.show and (missing := windows.missing()):
+        raise UserError(f"--show found {missing}; --out DIR writes the pictures to files")
     lesson = backends.lesson(options.framework, name, options.seed)
     files = _files(name, lesson, options.out) if options.out is not None else []
     if options.json:
@@ -52,7 +52,9 @@ def run(argv: list[str]) -> int:
         for number, file in enumerate(files):
             print(f"{'' if number else chr(10)}wrote {file}")
     if options.show:
-        _show(name, lesson)
+        from jaxnn import plots
+
+        windows.show(plots.lesson_figures(name, lesson.numbers).values())
     return 0
 
 
@@ -89,32 +91,3 @@ def _files(name: str, lesson: course.Lesson, folder: Path) -> list[Path]:
     for file, content in contents.items():
         write_atomically(folder / file, content)
     return [folder / file for file in contents]
-
-
-def _require_display() -> None:
-    """Raises UserError if matplotlib can open no window."""
-    import matplotlib
-    from matplotlib import pyplot
-    from matplotlib.backends.registry import BackendFilter, backend_registry
-
-    try:
-        pyplot.figure()
-        pyplot.close()
-    except Exception as error:  # of whatever toolkit
-        raise UserError(f"--show found no display to open a window on ({error}); --out DIR writes files") from error
-    windowed = backend_registry.list_builtin(BackendFilter.INTERACTIVE)
-    if matplotlib.get_backend().lower() not in map(str.lower, windowed):
-        raise UserError("--show found no display to open a window on; --out DIR writes the pictures to files")
-
-
-def _show(name: str, lesson: course.Lesson) -> None:
-    from matplotlib import pyplot
-
-    from jaxnn import plots
-
-    for figure in plots.lesson_figures(name, lesson.numbers).values():
-        manager: Any = pyplot.figure()  # a window of the toolkit there is
-        canvas = manager.canvas
-        canvas.figure = figure
-        figure.set_canvas(canvas)
-    pyplot.show()

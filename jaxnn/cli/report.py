@@ -49,8 +49,11 @@ def run(argv: list[str]) -> int:
     if options.plots is not None:
         for path in report_plots.write(options.plots, series, evidence):
             print(f"plot {path}")
-    if options.open and not webbrowser.open(file.resolve().as_uri()):
-        stderr().print(f"note: there is no browser to show {file} in", markup=False)
+    if options.open:
+        if webbrowser.open(file.resolve().as_uri()):
+            print(f"opened {file} in the browser")
+        else:
+            stderr().print(f"note: no browser shows {file}; open it yourself", markup=False)
     return 0
 
 

@@ -2,6 +2,7 @@
 
 import json
 import re
+import webbrowser
 from pathlib import Path
 
 import numpy as np
@@ -45,6 +46,25 @@ def test_an_unfinished_run_says_so_and_names_are_escaped(run: Path, tmp_path: Pa
     page = (directory.path / "report.html").read_text()
     assert "is unfinished after" in page and "has no checkpoint yet" in page
     assert page.count("<script>") == 1 and "&lt;script&gt;alert(1)" in page
+
+
+@pytest.mark.parametrize("works", [True, False])
+def test_open_shows_the_page_or_says_that_nothing_does(
+    works: bool, run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    page, seen, fake = tmp_path / "a b.html", tmp_path / "seen", tmp_path / "browser"
+    fake.write_text(f'#!/bin/sh\necho "$1" > "{seen}"\nexit {0 if works else 1}\n')
+    fake.chmod(0o755)
+    monkeypatch.setenv("BROWSER", f"{fake} %s")
+    monkeypatch.setenv("PATH", "/bin" if works else "")  # no other browser
+    monkeypatch.setattr(webbrowser, "_tryorder", None)  # read BROWSER again
+    monkeypatch.setattr(webbrowser, "_browsers", {})
+    capfd.readouterr()
+    assert main(["report", str(run), "--out", str(page), "--open"]) == 0
+    captured = capfd.readouterr()
+    assert seen.read_text().strip() == page.as_uri()
+    assert (f"opened {page} in the browser\n" in captured.out) == works
+    assert (f"note: no browser shows {page}; open it yourself\n" in captured.err) != works
 
 
 def test_mistakes_are_one_sentence(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

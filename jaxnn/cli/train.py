@@ -14,7 +14,8 @@ from typing import Annotated, Any, Literal
 import tyro
 
 from jaxnn import data, recipes, run_dir
-from jaxnn.cli import backends, many_runs
+from jaxnn.checkpoint_policy import CheckpointPolicy
+from jaxnn.cli import backends, event_log, many_runs
 from jaxnn.cli.arguments import has, parse, value_of
 from jaxnn.cli.backends import Outcome
 from jaxnn.cli.console import TrainingDisplay
@@ -45,8 +46,10 @@ class Options:
     """Replace the run in --out."""
     image_size: int | None = None
     """Resize all images, of any size and shape, to so many pixels each way: --input.size with --input.fit resize."""
-    checkpoint_every: int | None = None
-    """Steps between checkpoints inside epochs (one follows each epoch anyway)."""
+    checkpoint_every: str | None = None
+    """Steps (500) or seconds (10s) between checkpoints (default: 30s); there is always one at the end."""
+    keep_checkpoints: int = CheckpointPolicy.keep
+    """How many of the newest checkpoints stay, besides the one with the highest test accuracy."""
     memory_limit: float | None = None
     """GiB above which a data set is streamed batch by batch (default: half of the device's memory)."""
     seeds: int | None = None
@@ -57,13 +60,21 @@ class Options:
     """Who trains: JAX, or PyTorch (torchref) as its reference."""
     log_style: Literal["jaxnn", "document"] = "jaxnn"
     """The lines printed: this program's, or those of the recipe's document (of a single run)."""
+    tensorboard: bool = False
+    """Write what is measured for TensorBoard, into RUN/tensorboard of each run."""
     json: bool = False
     """Print one JSON object as the last line of standard output, and all else on standard error."""
+
+    @property
+    def policy(self) -> CheckpointPolicy:
+        return CheckpointPolicy.parse(self.checkpoint_every, self.keep_checkpoints)
 
 
 def run(argv: list[str]) -> int:
     options = _read(argv)
     backends.require(options.framework, options.recipe)
+    if options.tensorboard:
+        event_log.require()
     limit = None if options.memory_limit is None else int(options.memory_limit * 2**30)
     with _folder(options) as out:
         jobs = _jobs(options, out, explicit_batch_size=_explicit_batch_size(argv))
@@ -141,8 +152,7 @@ def _read(argv: list[str]) -> Options:
         raise UserError("--resume and --overwrite exclude each other: continue the run, or replace it")
     if options.memory_limit is not None and not 0 <= options.memory_limit < 2**30:
         raise UserError(f"--memory-limit must be a number of GiB, at least 0, but it is {options.memory_limit}")
-    if options.checkpoint_every is not None and options.checkpoint_every < 1:
-        raise UserError(f"--checkpoint-every must be at least 1 step, but it is {options.checkpoint_every}")
+    options.policy  # noqa: B018  # says what is wrong with it
     if options.log_style == "document" and (options.seeds is not None or options.sweep is not None):
         raise UserError("--log-style document prints the lines of one run; leave out --seeds and --sweep")
     if options.resume and options.out is None:
@@ -240,23 +250,32 @@ def _flat(groups: dict[str, Any], prefix: str = "") -> dict[str, Any]:
 def _train(jobs: list[Job], options: Options, memory_limit: int | None, out: Path) -> list[Outcome]:
     recipe, dataset, run = jobs[0]
     batches = batching(len(dataset.train), recipe)
-    epochs = math.ceil(total_steps(batches, recipe) / batches.steps)
+    steps = total_steps(batches, recipe)
+    look: dict[str, Any] = {
+        "epochs": math.ceil(steps / batches.steps),
+        "steps": steps,
+        "examples": batches.batch_size * len(jobs),
+        "quiet_stdout": options.json,
+    }
     title = f"{recipe.name} on {dataset.name} ({dataset.source}): {len(dataset.train):,} examples"
     if len(jobs) > 1:
         title += f", {len(jobs)} runs together"
     display: TrainingDisplay
     if options.log_style == "document":
-        display = DocumentDisplay(recipe, dataset, epochs=epochs, quiet_stdout=options.json)
+        display = DocumentDisplay(recipe, dataset, **look)
     else:
-        display = TrainingDisplay(title, epochs=epochs, quiet_stdout=options.json)
-    with display:
+        display = TrainingDisplay(title, **look)
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(display)
+        log = stack.enter_context(event_log.EventLog(jobs)) if options.tensorboard else None
         try:
             outcomes = backends.train(
                 options.framework,
                 jobs,
                 display,
+                log,
                 resume=options.resume,
-                checkpoint_every=options.checkpoint_every,
+                policy=options.policy,
                 memory_limit=memory_limit,
             )
         except Ended as stop:

@@ -11,7 +11,12 @@ LESSONS = {
     "backprop": "the chain rule by hand through one and two sigmoid layers, against automatic derivatives",
     "momentum": "a step of gradient descent; v = gamma v - lr g by hand and in the optimizer, where they part",
     "batch-size": "full batch, mini-batches, single examples: paths and losses; iterations in an epoch",
+    "dataloader": "batch size, shuffle, drop_last; the order of every epoch from the seed",
     "loss-surface": "a surface of two weights in 3D, and how three ways of descent cross it",
+    "training-loop": "LeNet: forward, backward, the graph, a step by hand and by four optimizers",
+    "evaluate": "accuracy, each class's accuracy, and what the network makes of single pictures",
+    "save-load": "weights, a whole model, a training to resume; dropout and BatchNorm in their two modes",
+    "device": "the devices there are, arrays moved to one, a step computed there, numbers back on the host",
 }
 
 

@@ -2,7 +2,6 @@
 
 import contextlib
 import io
-import json
 import os
 import sys
 import tempfile
@@ -11,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from pydantic_core import from_json
 
 from jaxnn.data import aligned
 from jaxnn.data.dataset import Dataset, Split
@@ -33,7 +33,7 @@ def prepared(named: Named, data_dir: Path) -> Path | None:
     if not about.is_file():
         return None
     try:
-        return folder if json.loads(about.read_text())["fileFormat"] == "array_record" else None
+        return folder if from_json(about.read_bytes())["fileFormat"] == "array_record" else None
     except (ValueError, KeyError, TypeError) as error:
         raise UserError(f"{about} is damaged; remove {folder} and run `jaxnn data fetch {named.name}`") from error
 

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxnn import environment, experiment, precision, step
-from jaxnn.checkpoint import Checkpoints
+from jaxnn.checkpoint import Checkpoints, Saved
 from jaxnn.data import Dataset, Split
 from jaxnn.errors import UserError
 from jaxnn.experiment import Member
@@ -76,7 +76,8 @@ def into_jax(given: Given, recipe: Recipe, dataset: Dataset | None, run: RunDir,
             run.write_environment(described)
             run.write_metrics(rows)
             at = position.record() | {"schedule": member.schedule.state()}
-            checkpoints.save(taken, tuple(state), position.arrays() if dataset is not None else None, at)
+            record = position.arrays() if dataset is not None else None
+            checkpoints.save(Saved(taken, tuple(state), record, at))
     return taken
 
 
@@ -105,7 +106,7 @@ def into_torch(given: Given, recipe: Recipe, dataset: Dataset | None, run: RunDi
         with _created(run, recipe, "torch"):
             run.write_environment(torchref.environment.describe(dataset, device))
             run.write_metrics(state.rows)
-            torchref.checkpoint.save(run, state.step, states.snapshot(state))
+            torchref.checkpoint.save(run, states.snapshot(state))
     return state.step
 
 

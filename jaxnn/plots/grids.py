@@ -29,7 +29,8 @@ def images(
     columns = min(columns, max(len(pictures), 1))
     rows = max(math.ceil(len(pictures) / columns), 1)
     lines = max((caption.count("\n") + 1 for caption in captions), default=1)
-    figure = Figure(figsize=(1.35 * columns + 0.3, (1.2 + 0.19 * lines) * rows + 0.5), layout="constrained")
+    size = max(1.35 * columns + 0.3, 3.2), (1.2 + 0.19 * lines) * rows + 0.5
+    figure = Figure(figsize=size, layout="constrained")
     panels = figure.subplots(rows, columns, squeeze=False).ravel()
     for panel in panels:
         panel.set_axis_off()

@@ -22,6 +22,7 @@ def lesson_figures(name: str, numbers: Numbers) -> dict[str, "Figure"]:
     drawn: dict[str, dict[str, Callable[[Numbers], Figure]]] = {
         "momentum": {"momentum": _momentum},
         "batch-size": {"batch-size": _batch_size},
+        "evaluate": {"evaluate": _evaluate},
         "loss-surface": {"loss-surface": views, "loss-surface-losses": losses},
     }
     return {stem: draw(numbers) for stem, draw in drawn.get(name, {}).items()}
@@ -33,7 +34,7 @@ def _momentum(numbers: Numbers) -> "Figure":
     start, end = np.array([10, 7.5]), numbers["moved"]
     _arrow(left, np.zeros(2), start - end, COLOURS[0])
     _arrow(left, start, end, COLOURS[1])
-    left.annotate("gradient (5, 5)", (2.5, 2.5), (-82, 6), textcoords="offset points", color=COLOURS[0])
+    left.annotate("gradient (5, 5)", (3.5, 3.5), (-82, 6), textcoords="offset points", color=COLOURS[0])
     left.annotate("against it", (7.5, 5), (10, -12), textcoords="offset points", color=COLOURS[1])
     left.annotate("A (10, 7.5)", start, (6, 2), textcoords="offset points")
     left.annotate("A' ({:g}, {:g})".format(*end), end, (8, -6), textcoords="offset points")
@@ -70,13 +71,34 @@ def _batch_size(numbers: Numbers) -> "Figure":
         right.plot(epochs, values, STYLES[number], label=label, **look)
     start = numbers["full_path"][0]
     left.plot(*start, "o", color="black", zorder=9)
-    left.annotate("start", start, (6, 4), textcoords="offset points")
+    left.annotate("start", start, (-6, 4), textcoords="offset points", ha="right")
     left.set(xlabel="w1, mean radius", ylabel="w2, mean texture", title="paths")
     right.set(xlabel="epoch", ylabel="loss of all examples", title="losses", yscale="log")
     right.yaxis.set_major_formatter("{x:g}")
     right.yaxis.set_minor_formatter("{x:g}")
     right.legend(frameon=False)
     plain(right)
+    return figure
+
+
+def _evaluate(numbers: Numbers) -> "Figure":
+    """The pictures, true and predicted class above them and the log-probabilities of all classes below."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(10, 4.8), layout="constrained")
+    panels = figure.subplots(2, len(numbers["pictures"]), height_ratios=(1.25, 1), sharey="row")
+    bottom = np.floor(numbers["log_probs"].min())
+    for number, (above, below) in enumerate(panels.T):
+        true, predicted = int(numbers["true"][number]), int(numbers["predicted"][number])
+        colours = {predicted: COLOURS[1], true: COLOURS[0]}
+        above.imshow(numbers["pictures"][number], cmap="gray", vmin=0, vmax=255)
+        above.set_axis_off()
+        above.set_title(f"true {true}, predicted {predicted}", color="black" if true == predicted else COLOURS[1])
+        heights = numbers["log_probs"][number] - bottom
+        below.bar(np.arange(10), heights, bottom=bottom, color=[colours.get(label, "#9aa5ad") for label in range(10)])
+        below.set(xticks=range(10), ylim=(bottom, 0), xlabel="class")
+        plain(below)
+    panels[1, 0].set_ylabel("log-probability")
     return figure
 
 

@@ -4,9 +4,9 @@ import json
 from collections.abc import Mapping
 from pathlib import Path
 
-import jinja2
 import numpy as np
 
+from jaxnn import page
 from jaxnn.plots.surface import PATHS
 
 _STRIDE = 2  # of the lesson's grid: what a browser draws at once, without WebGL
@@ -29,13 +29,7 @@ def surface_page(numbers: Mapping[str, np.ndarray]) -> str:
         "minimum": _rounded(numbers["minimum"]),
         "paths": paths,
     }
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(Path(__file__).parent / "templates"),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
+    environment = page.environment(Path(__file__).parent / "templates")
     return environment.get_template("surface.html").render(content=json.dumps(content), paths=paths)
 
 

@@ -27,7 +27,7 @@ def render(series: Sequence[Series], evidence: Mapping[str, Evidence]) -> str:
         _templates()
         .get_template("report.html")
         .render(
-            title=series[0].first.recipe.name if len(series) == 1 else f"{len(series)} runs compared",
+            title=series[0].first.recipe.name if len(series) == 1 else f"{_count(series)} runs compared",
             series=list(series),
             runs=[(each, run) for each in series for run in each.runs],
             headline=_headline(series),
@@ -58,8 +58,12 @@ def _headline(series: Sequence[Series]) -> str:
         around = f" ± {spread:.4f}" if each.many else ""
         text = f"test accuracy {mean:.4f}{around} after {epoch:,} epoch{'s' if epoch > 1 else ''}"
         parts.append(text if len(series) == 1 else f"{each.name}: {text}")
-    text = "; ".join(parts) if len(parts) <= 3 else f"{len(parts)} runs"
+    text = "; ".join(parts) if len(parts) <= 3 else f"{_count(series)} runs"
     return text if len(series) > 1 else text[0].upper() + text[1:]
+
+
+def _count(series: Sequence[Series]) -> int:
+    return sum(len(each.runs) for each in series)
 
 
 def _unfinished(series: Sequence[Series]) -> list[str]:

@@ -1,4 +1,3 @@
-"use strict";
 // A surface drawn on a plain canvas: its quadrilaterals from the farthest to the nearest, then the paths above them.
 
 const { axis, surface, minimum, paths } = JSON.parse(document.getElementById("content").textContent);
