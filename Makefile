@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/installed
 
-.PHONY: train test test-slow check bench bench-sizes lock
+.PHONY: train test test-slow check audit bench bench-sizes lock
 
 train: $(INSTALLED)
 	$(BIN)/jaxnn train mnist-mlp --dataset digits
@@ -22,6 +22,11 @@ check: $(INSTALLED)
 	$(BIN)/ruff check .
 	$(BIN)/basedpyright --warnings
 	$(BIN)/lint-imports
+
+# The code by bandit; the dependencies by pip-audit, where its service can be asked.
+audit: $(INSTALLED)
+	$(BIN)/bandit --quiet -c pyproject.toml -r jaxnn torchref benchmarks .ci
+	$(BIN)/python .ci/audit_dependencies.py constraints.txt
 
 # The README's table, and the plot over batch sizes; on an otherwise idle machine: others' work makes figures worthless.
 bench: $(INSTALLED)

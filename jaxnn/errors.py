@@ -1,8 +1,22 @@
 """The errors that end a command with one sentence instead of a traceback."""
 
+_LONGEST = 2000  # characters of a message, which may quote what a file holds
+
 
 class UserError(ValueError):
-    """Bad input or use. The message says what is wrong, where, and how to mend it (exit code 2)."""
+    """Bad input or use. The message says what is wrong, where, and how to mend it (exit code 2).
+
+    It is one line that a terminal can show, whatever it quotes: control characters are escaped, and the middle of
+    a very long one is left out.
+    """
+
+    def __init__(self, message: object) -> None:
+        text = str(message)
+        if len(text) > _LONGEST:
+            text = f"{text[: _LONGEST // 2]} ... {text[-_LONGEST // 2 :]}"
+        if not text.isprintable():
+            text = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+        super().__init__(text)
 
 
 class NonFiniteLossError(ArithmeticError):

@@ -25,6 +25,8 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 import filelock
+import pydantic
+from pydantic_core import from_json
 
 from jaxnn.errors import Interrupted as Interrupted
 from jaxnn.errors import NonFiniteLossError as NonFiniteLossError
@@ -41,6 +43,34 @@ class TrainedOn(NamedTuple):
     classes: tuple[str, ...]
     input_shape: tuple[int, ...]
     examples: int
+
+
+_Size = pydantic.PositiveInt
+
+
+@dataclass(frozen=True)
+class _DataRecord:
+    """What is needed of ``Dataset.record``."""
+
+    name: str
+    classes: tuple[str, ...]
+    input_shape: tuple[_Size] | tuple[_Size, _Size, _Size]  # of a table, of images
+    train_examples: pydantic.NonNegativeInt
+    test_examples: pydantic.NonNegativeInt
+    fingerprint: str | None
+
+
+@dataclass(frozen=True)
+class _Environment:
+    data: _DataRecord
+
+
+# Pydantic's reader of JSON, unlike json's, refuses what is nested too deeply as it refuses all else.
+_ENVIRONMENT = pydantic.TypeAdapter(_Environment)
+_ROW = pydantic.TypeAdapter(dict[str, int | float | list[float | None]])
+_ROWS = pydantic.TypeAdapter(list[dict[str, int | float | list[float | None]]])
+_BY_CLASS = "test_class_accuracy"  # the only list
+_LAST = 2**53  # epoch or step
 
 
 @dataclass(frozen=True)
@@ -111,7 +141,7 @@ class RunDir:
         if not self.exists():
             raise UserError(f"{self.path} is not a run directory: it has no recipe.json")
         try:
-            document = json.loads(self.recipe_file.read_text())
+            document = from_json(self.recipe_file.read_bytes())
             framework = document.pop("framework")
         except (ValueError, KeyError, AttributeError, TypeError) as error:
             raise UserError(f"{self.recipe_file} is damaged: it is not the JSON that `jaxnn train` writes") from error
@@ -128,30 +158,37 @@ class RunDir:
         }
         write_atomically(self.environment_file, json.dumps(shared | environment, indent=2) + "\n")
 
+    def read_environment(self) -> dict[str, Any]:
+        """What ``write_environment`` wrote, "data" only if it can be relied on; empty if it is gone or unreadable."""
+        try:
+            text = self.environment_file.read_bytes()
+            found = from_json(text)
+        except (OSError, ValueError):
+            return {}
+        if not isinstance(found, dict):
+            return {}
+        try:
+            _ENVIRONMENT.validate_json(text, strict=True)
+        except ValueError:
+            found.pop("data", None)
+        return found
+
     def trained_on(self) -> "TrainedOn":
         """The data on which the run began, without them. Raises UserError if the record is gone or unreadable."""
-        try:
-            record = json.loads(self.environment_file.read_text())["data"]
-            shape = tuple(record["input_shape"])
-            return TrainedOn(record["name"], tuple(record["classes"]), shape, record["train_examples"])
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            raise UserError(
-                f"{self.environment_file} does not say what the run was trained on; train it anew"
-            ) from error
+        record = self.read_environment().get("data")
+        if record is None:
+            raise UserError(f"{self.environment_file} does not say what the run was trained on; train it anew")
+        classes, shape = tuple(record["classes"]), tuple(record["input_shape"])
+        return TrainedOn(record["name"], classes, shape, record["train_examples"])
 
     def data_fingerprint(self) -> str | None:
         """That of the data on which the run began; None if the record is gone or unreadable."""
-        try:
-            return json.loads(self.environment_file.read_text())["data"]["fingerprint"]
-        except (OSError, ValueError, KeyError, TypeError):
-            return None
+        return self.read_environment().get("data", {}).get("fingerprint")
 
     def trained_together(self) -> int:
         """The number of runs in the program that began to train this one; 1 if that is not known."""
-        try:
-            return int(json.loads(self.environment_file.read_text())["trained_together"])
-        except (OSError, ValueError, KeyError, TypeError):
-            return 1
+        found = self.read_environment().get("trained_together")
+        return found if type(found) is int and found > 0 else 1
 
     def require_data(self, name: str, fingerprint: str) -> None:
         """Raises UserError if the run began on other data: what would follow would be neither run."""
@@ -180,14 +217,25 @@ class RunDir:
         whole, _, _ = self.metrics_file.read_bytes().rpartition(b"\n")
         for number, line in enumerate(whole.splitlines(), start=1):
             try:
-                row = json.loads(line)
-                complete = row["epoch"] > 0 and row["step"] > 0
-            except (ValueError, KeyError, TypeError) as error:
-                raise UserError(f"{self.metrics_file}, line {number}: not a row of metrics") from error
-            if not complete:
-                raise UserError(f"{self.metrics_file}, line {number}: epoch and step must be positive")
+                row = _checked(_ROW.validate_json(line, strict=True))
+            except ValueError as error:
+                why = "not a row of metrics" if isinstance(error, pydantic.ValidationError) else error
+                raise UserError(f"{self.metrics_file}, line {number}: {why}") from error
             rows.append(row)
         return rows
+
+
+def as_rows(rows: object) -> list[dict[str, Any]]:
+    """``rows`` if they are rows of metrics; raises ValueError if not."""
+    return list(map(_checked, _ROWS.validate_python(rows, strict=True)))
+
+
+def _checked(row: dict[str, Any]) -> dict[str, Any]:
+    if any(isinstance(value, list) != (name == _BY_CLASS) for name, value in row.items()):
+        raise ValueError("not a row of metrics")
+    if not all(type(row.get(name)) is int and 0 < row[name] <= _LAST for name in ("epoch", "step")):
+        raise ValueError("epoch and step must be positive whole numbers")
+    return row
 
 
 def at(path: Path, *, resume: bool, overwrite: bool) -> RunDir:

@@ -44,6 +44,8 @@ def main(argv: list[str] | None = None) -> int:
     except BrokenPipeError:  # the reader of a pipe has gone: end as a program without a handler would
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 128 + signal.SIGPIPE
+    except MemoryError:
+        return _fail("there is not enough memory for this; use a smaller data set, model or --batch-size", 2)
     except OSError as error:  # a full disk, a folder that vanished, a name that is too long
         return _fail(f"{error.filename or 'writing'}: {error.strerror or error}", 2)
 

@@ -218,7 +218,7 @@ def _torch_process(
 
     # A session of its own: a terminal's Ctrl-C comes to this process alone, which passes it on once.
     with (
-        subprocess.Popen(
+        subprocess.Popen(  # nosec B603  # this interpreter and torchref, without a shell
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, start_new_session=True
         ) as child,
         _handled(pass_on),

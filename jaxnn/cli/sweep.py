@@ -1,6 +1,7 @@
 """One command, many runs: ``--seeds`` and ``--sweep``."""
 
 import dataclasses
+from collections import Counter
 from typing import Any, NamedTuple
 
 import pydantic
@@ -8,6 +9,8 @@ import pydantic
 from jaxnn.cli.arguments import nearest
 from jaxnn.errors import UserError
 from jaxnn.recipe import Recipe
+
+_MOST = 10_000  # runs: each is a folder, and a line of the summary
 
 
 class Variant(NamedTuple):
@@ -21,6 +24,8 @@ def expand(recipe: Recipe, *, seeds: int | None, sweep: str | None) -> list[Vari
     """Every combination of the swept values and seeds. Raises UserError for a field or value that does not exist."""
     if seeds is not None and seeds < 1:
         raise UserError(f"--seeds must be at least 1, but it is {seeds}")
+    if (count := (seeds or 1) * (1 + (sweep or "").count(","))) > _MOST:
+        raise UserError(f"--seeds and --sweep ask for {count} runs, and one command makes {_MOST} at most")
     variants = [Variant(".", recipe)]
     if sweep is not None:
         variants = [Variant(f"{field}={value}", swept) for field, value, swept in _swept(recipe, sweep)]
@@ -30,8 +35,8 @@ def expand(recipe: Recipe, *, seeds: int | None, sweep: str | None) -> list[Vari
             for folder, base in variants
             for seed in range(recipe.seed, recipe.seed + seeds)
         ]
-    folders = [variant.folder for variant in variants]
-    if twice := [folder for folder in folders if folders.count(folder) > 1]:
+    folders = Counter(variant.folder for variant in variants)
+    if twice := [folder for folder, count in folders.items() if count > 1]:
         raise UserError(f"--sweep and --seeds name {twice[0]} twice")
     return variants
 

@@ -150,8 +150,8 @@ def _read(argv: list[str]) -> Options:
         raise UserError("--name cannot be changed: the recipe is named first, `jaxnn train RECIPE`")
     if options.resume and options.overwrite:
         raise UserError("--resume and --overwrite exclude each other: continue the run, or replace it")
-    if options.memory_limit is not None and not options.memory_limit >= 0:
-        raise UserError(f"--memory-limit must be at least 0 GiB, but it is {options.memory_limit}")
+    if options.memory_limit is not None and not 0 <= options.memory_limit < 2**30:
+        raise UserError(f"--memory-limit must be a number of GiB, at least 0, but it is {options.memory_limit}")
     options.policy  # noqa: B018  # says what is wrong with it
     if options.log_style == "document" and (options.seeds is not None or options.sweep is not None):
         raise UserError("--log-style document prints the lines of one run; leave out --seeds and --sweep")

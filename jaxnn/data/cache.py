@@ -4,16 +4,16 @@ import contextlib
 import dataclasses
 import hashlib
 import json
+import math
 import os
 import tempfile
-import zipfile
-import zlib
 from collections.abc import Callable
 from pathlib import Path, PurePosixPath
 
 import numpy as np
 from numpy.lib.npyio import NpzFile
 
+from jaxnn import limits
 from jaxnn.data import aligned, tree
 from jaxnn.data.dataset import Dataset, Split
 from jaxnn.errors import UserError
@@ -95,13 +95,17 @@ def read(file: Path) -> tuple[Dataset, str]:
     try:
         # Opened here, since np.load leaves a damaged file open.
         with file.open("rb") as stream, np.load(stream, allow_pickle=False) as arrays:
+            assert arrays.zip is not None  # only once it is closed
+            limits.require_stored(arrays.zip, file.stat().st_size)  # ``write`` packs nothing
             about = json.loads(arrays["about"].tobytes())
             train, test = (
                 Split(_inputs(arrays, f"{part}_inputs"), arrays[f"{part}_labels"]) for part in ("train", "test")
             )
         dataset = Dataset(about["name"], train, test, tuple(about["classes"]), about["source"])
         return dataset, about["identity"]
-    except (zipfile.BadZipFile, zlib.error, ValueError, KeyError, TypeError, EOFError) as error:
+    except Exception as error:  # a damaged zip fails in every way there is
+        if isinstance(error, OSError) and error.filename:
+            raise  # the system's: no permission, no such file
         raise UserError(f"{file} is damaged; delete it and try again") from error
 
 
@@ -111,7 +115,7 @@ def _inputs(arrays: NpzFile, name: str) -> np.ndarray:
     with arrays.zip.open(f"{name}.npy") as stream:
         np.lib.format.read_magic(stream)
         shape, by_columns, dtype = np.lib.format.read_array_header_1_0(stream)
-        if by_columns or dtype != np.uint8:
+        if by_columns or dtype != np.uint8 or math.prod(shape) > arrays.zip.getinfo(f"{name}.npy").file_size:
             raise ValueError
         array = aligned.empty(shape)
         if aligned.read_into(array, stream) < array.nbytes:

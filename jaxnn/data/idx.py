@@ -12,6 +12,7 @@ from typing import BinaryIO
 import numpy as np
 from jaxtyping import UInt8
 
+from jaxnn import limits
 from jaxnn.data import aligned
 from jaxnn.data.dataset import Dataset, Split
 from jaxnn.errors import UserError
@@ -19,7 +20,6 @@ from jaxnn.errors import UserError
 _MAGIC = {3: 0x00000803, 1: 0x00000801}  # images, labels: two zero bytes, the type uint8, the number of axes
 _HOLDS = {3: "images", 1: "labels"}
 _GZIP_MAGIC = b"\x1f\x8b"
-_DEFLATE_LIMIT = 1032  # no deflate stream grows by more than this factor
 _FILE_NAME = re.compile(r"(train|t10k|test)[-_.]?(images|labels)", re.IGNORECASE)
 
 
@@ -93,12 +93,13 @@ def read(path: Path, *, axes: int) -> UInt8[np.ndarray, "..."]:
     compressed = is_gzip(path)
     try:
         with gzip.open(path) if compressed else path.open("rb") as stream:
-            return _read(stream, path, axes=axes, growth=_DEFLATE_LIMIT if compressed else 1)
+            size = path.stat().st_size
+            return _read(stream, path, axes=axes, most=limits.unpacked(size) if compressed else size)
     except (gzip.BadGzipFile, zlib.error, EOFError) as error:
         raise UserError(f"{path} is a damaged .gz file (cut short or corrupt); get it again") from error
 
 
-def _read(stream: BinaryIO | gzip.GzipFile, path: Path, *, axes: int, growth: int) -> UInt8[np.ndarray, "..."]:
+def _read(stream: BinaryIO | gzip.GzipFile, path: Path, *, axes: int, most: int) -> UInt8[np.ndarray, "..."]:
     header = stream.read(4 + 4 * axes)
     magic = int.from_bytes(header[:4], "big")
     if len(header) >= 4 and magic != _MAGIC[axes]:
@@ -111,7 +112,7 @@ def _read(stream: BinaryIO | gzip.GzipFile, path: Path, *, axes: int, growth: in
     shape = struct.unpack(f">{axes}I", header[4:])
     claimed = math.prod(shape)
     # Before anything is allocated: can a file of this size hold what its header claims?
-    if claimed > path.stat().st_size * growth:
+    if claimed > most:
         raise UserError(f"{path} is cut short: its header claims {claimed} bytes of {_HOLDS[axes]}; get the file again")
     array = aligned.empty(shape)
     held = aligned.read_into(array, stream)

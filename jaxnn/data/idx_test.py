@@ -8,8 +8,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
 
 from jaxnn.data import idx, load
 from jaxnn.errors import UserError
@@ -104,19 +102,6 @@ def test_a_path_of_its_own_gets_its_classes_from_its_labels(tmp_path, write_idx)
     write_idx(tmp_path / "letters")
     assert load(str(tmp_path / "letters")).classes == load(str(tmp_path / "letters" / IMAGES)).classes
     assert load(str(tmp_path / "letters")).name == "letters"
-
-
-@settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(at=st.integers(0, 400), data=st.binary(max_size=12), cut=st.booleans(), gzipped=st.booleans())
-def test_damaged_bytes_raise_nothing_but_user_errors(tmp_path, write_idx, at, data, cut, gzipped):
-    write_idx(tmp_path)
-    path = tmp_path / IMAGES
-    raw = path.read_bytes() if gzipped else unzipped(path)
-    path.write_bytes(raw[:at] + data + (b"" if cut else raw[at + len(data) :]))
-    try:
-        idx.read_folder(tmp_path, name="mnist", classes=CLASSES)
-    except UserError as error:
-        assert str(tmp_path) in str(error)
 
 
 def test_md5_is_that_of_the_unpacked_file(tmp_path, write_idx):

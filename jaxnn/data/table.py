@@ -5,6 +5,7 @@ import csv
 import difflib
 import itertools
 import math
+import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +22,8 @@ Row = tuple[int, list[str]]  # the line it ends on, from 1, and its cells
 
 ENDINGS = (".csv", ".tsv", ".tab", ".txt", ".data")
 _DELIMITERS = ("\t", ";", ",")
+_SEARCHED = 1000  # names for the nearest, each of which takes some microseconds
+_COLUMN = re.compile("-?[0-9]{1,9}")
 
 
 @dataclass(frozen=True)
@@ -77,7 +80,7 @@ def _columns(first: list[str], path: Path, *, label: str | None, header: Header)
             f"{path} has one column; it needs features and a class, separated by commas, semicolons or tabs"
         )
     names = [cell.strip() for cell in first]
-    number = int(label) if label is not None and label.lstrip("-").isdecimal() else None
+    number = int(label) if label is not None and _COLUMN.fullmatch(label) else None
     named = number is None and label in names
     if header == "no" or (header == "auto" and not named and not _is_header(names, number, path)):
         names = None
@@ -87,7 +90,7 @@ def _columns(first: list[str], path: Path, *, label: str | None, header: Header)
         return _Columns(count, names.index(label), names)
     if number is not None and -count <= number < count:
         return _Columns(count, number % count, names)
-    nearest = difflib.get_close_matches(label, names or [], n=1)
+    nearest = difflib.get_close_matches(label, (names or [])[:_SEARCHED], n=1)
     choice = f"did you mean {nearest[0]!r}?" if nearest else f"its columns are {', '.join(names or [])}"
     raise UserError(f"--label {label!r} is no column of {path}; {choice if names else f'give a number below {count}'}")
 

@@ -2,20 +2,22 @@
 
 import contextlib
 import io
-import json
 import os
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from pydantic_core import from_json
 
 from jaxnn.data import aligned
 from jaxnn.data.dataset import Dataset, Split
 from jaxnn.data.named import Named, Origin
 from jaxnn.errors import UserError
 
+SILENCE = 30  # seconds in which a server has to send something
 _CHUNK = 1000  # one record at a time is twice as slow
 
 
@@ -31,7 +33,7 @@ def prepared(named: Named, data_dir: Path) -> Path | None:
     if not about.is_file():
         return None
     try:
-        return folder if json.loads(about.read_text())["fileFormat"] == "array_record" else None
+        return folder if from_json(about.read_bytes())["fileFormat"] == "array_record" else None
     except (ValueError, KeyError, TypeError) as error:
         raise UserError(f"{about} is damaged; remove {folder} and run `jaxnn data fetch {named.name}`") from error
 
@@ -91,7 +93,7 @@ def download(named: Named, data_dir: Path, *, origin: Origin) -> Path:
         with (
             tempfile.TemporaryDirectory(dir=data_dir, prefix="downloads.") as downloads,
             contextlib.redirect_stdout(io.StringIO()),
-            _few_retries(),
+            _bounded(origin),
         ):
             builder = BUILDERS[named.name](data_dir=data_dir, origin=origin)
             config = tfds.download.DownloadConfig(try_download_gcs=False)
@@ -112,13 +114,30 @@ def _first_line(error: Exception) -> str:
 
 
 @contextlib.contextmanager
-def _few_retries() -> Iterator[None]:
-    """tfds tries ten times, for 205 seconds; its number of tries is a constant of a module."""
+def _bounded(origin: Origin) -> Iterator[None]:
+    """Inside, tfds gives up: it tries ten times, for 205 seconds, waits for a silent server and writes all that one
+    sends. It checks sizes and checksums when a file is whole.
+    """
     from tensorflow_datasets.core.download import downloader
 
-    before = downloader.MAX_RETRIES
-    downloader.MAX_RETRIES = 2
+    before = downloader.MAX_RETRIES, downloader._open_url
+    sizes = {origin.url(file): size for file, (size, _) in origin.files.items()}
+
+    @contextlib.contextmanager
+    def opened(url: str, **options: Any) -> Iterator[tuple[Any, Iterator[bytes]]]:
+        with before[1](url, timeout=SILENCE, **options) as (response, blocks):
+            yield response, _at_most(sizes[url], blocks)
+
+    downloader.MAX_RETRIES, downloader._open_url = 2, opened
     try:
         yield
     finally:
-        downloader.MAX_RETRIES = before
+        downloader.MAX_RETRIES, downloader._open_url = before
+
+
+def _at_most(size: int, blocks: Iterable[bytes]) -> Iterator[bytes]:
+    for block in blocks:
+        size -= len(block)
+        if size < 0:
+            raise OSError("more bytes than the file has")
+        yield block

@@ -2,6 +2,7 @@
 
 import contextlib
 import shutil
+import warnings
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
@@ -17,7 +18,7 @@ from jaxnn.interop import rng, state_dict, training_state
 from jaxnn.interop.weights import Arrays, matched
 from jaxnn.position import Position
 from jaxnn.recipe import Recipe
-from jaxnn.run_dir import RunDir
+from jaxnn.run_dir import RunDir, as_rows
 from jaxnn.step import DropoutSite, TrainState
 
 Notice = Callable[[str], None]
@@ -50,20 +51,22 @@ def into_jax(given: Given, recipe: Recipe, dataset: Dataset | None, run: RunDir,
         arrays = matched(given.arrays, shapes, where=given.where, notice=notice)
         params, buffers = (state_dict.to_nnx(rules, arrays, tree) for tree in (state.params, state.buffers))
         position = Position.at_epoch(1, member.batches.steps, member.stream.state(), dtypes)
-        taken, slots = 0, state.optimizer.slots
+        taken, slots, rows = 0, state.optimizer.slots, []
         if given.training is not None:
             if dataset is None:
                 raise UserError(
                     f"{given.training_where} is the state of a training, whose place in the data depends on the data: "
                     "name them with --dataset or --data-dir"
                 )
-            slots, said, schedule = training_state.read(
-                given.training, recipe, rules, state.optimizer, where=given.training_where
-            )
-            taken = _steps(given, said)
-            position = _position(given.training.get("position", {}), taken, member, data, position)
-            if recipe.schedule.name not in ("constant", "one_cycle"):
-                member.schedule.restore(schedule | {"epoch": position.epoch - 1})
+            with _naming_damage(given.training_where):
+                slots, said, schedule = training_state.read(
+                    given.training, recipe, rules, state.optimizer, where=given.training_where
+                )
+                taken = _steps(given, said)
+                rows = as_rows(given.training.get("position", {}).get("rows", []))
+                position = _position(given.training.get("position", {}), taken, member, data, position)
+                if recipe.schedule.name not in ("constant", "one_cycle"):
+                    member.schedule.restore(schedule | {"epoch": position.epoch - 1})
         count = jnp.asarray(taken, jnp.int32)
         state = TrainState(count, params, buffers, state.optimizer._replace(count=count, slots=slots))
         described = environment.describe(data)
@@ -71,7 +74,7 @@ def into_jax(given: Given, recipe: Recipe, dataset: Dataset | None, run: RunDir,
             described["data"] |= {"source": "none", "fingerprint": None, "train_examples": 0, "test_examples": 0}
         with _created(run, recipe, "jax"), Checkpoints(run.checkpoints) as checkpoints:
             run.write_environment(described)
-            run.write_metrics((given.training or {}).get("position", {}).get("rows", []))
+            run.write_metrics(rows)
             at = position.record() | {"schedule": member.schedule.state()}
             record = position.arrays() if dataset is not None else None
             checkpoints.save(Saved(taken, tuple(state), record, at))
@@ -97,7 +100,9 @@ def into_torch(given: Given, recipe: Recipe, dataset: Dataset | None, run: RunDi
         arrays = matched(given.arrays, shapes, where=given.where, notice=notice)
         state.model.load_state_dict({key: torch.from_numpy(np.array(value)) for key, value in arrays.items()})
         if given.training is not None:
-            _continue_torch(given, recipe, state, plan)
+            with _naming_damage(given.training_where):
+                _continue_torch(given, recipe, state, plan)
+                as_rows(state.rows)
         with _created(run, recipe, "torch"):
             run.write_environment(torchref.environment.describe(dataset, device))
             run.write_metrics(state.rows)
@@ -131,12 +136,27 @@ def _continue_torch(given: Given, recipe: Recipe, state: Any, plan: Any) -> None
     torch.set_rng_state(position["rng"])
 
 
+@contextlib.contextmanager
+def _naming_damage(where: str) -> Iterator[None]:
+    """A pickled dict can hold anything in the place of anything."""
+    try:
+        with warnings.catch_warnings(action="ignore"):  # of values of another kind
+            yield
+    except UserError:
+        raise
+    except Exception as error:
+        why = f"{type(error).__name__}: {error}"
+        raise UserError(f"{where} is not the state of a training, or damaged ({why}); save it again") from error
+
+
 def _steps(given: Given, said: int | None) -> int:
     if given.step is not None and said not in (None, given.step):
         raise UserError(f"--step {given.step}: {given.training_where} says that {said} steps are taken")
     taken = given.step if said is None else said
     if taken is None:
         raise UserError(f"{given.training_where} does not say after how many steps it was saved; add --step N")
+    if type(taken) is not int or taken < 0:
+        raise UserError(f"{given.training_where} says that {taken} steps are taken; save it again")
     return taken
 
 
@@ -156,7 +176,7 @@ def _position(said: dict[str, Any], taken: int, member: Member, dataset: Dataset
     start.epoch, start.done, start.stream = epochs + 1, done, stream.state()
     if len(said.get("losses", ())) == done > 0:
         start.loss[:done], start.correct[:done] = np.asarray(said["losses"]), np.asarray(said["correct"])
-        start.seconds = said["seconds"]
+        start.seconds = float(said["seconds"])
     return start
 
 

@@ -17,6 +17,7 @@ from jaxnn.interop.state_dict import Rules, to_nnx, to_torch
 from jaxnn.recipe import Recipe
 
 _PLATEAU = {"best": "best", "bad_epochs": "num_bad_epochs", "cooldown": "cooldown_counter"}
+_KINDS = {"best": float, "bad_epochs": int, "cooldown": int}
 
 
 def write(
@@ -147,7 +148,8 @@ def _require_options(group: Mapping[str, Any], recipe: Recipe, where: str) -> No
 
 
 def _plateau(scheduler: Mapping[str, Any]) -> dict[str, Any]:
-    found = {ours: scheduler[theirs] for ours, theirs in _PLATEAU.items() if theirs in scheduler}
+    held = {ours: scheduler[theirs] for ours, theirs in _PLATEAU.items() if theirs in scheduler}
+    found: dict[str, Any] = {ours: _KINDS[ours](value) for ours, value in held.items()}
     if "best" in found and not math.isfinite(found["best"]):  # nothing seen yet
         found["best"] = None
     return found

@@ -8,6 +8,7 @@ import importlib.util
 import io
 import os
 import warnings
+import zipfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ import numpy as np
 import safetensors
 import safetensors.numpy
 
+from jaxnn import limits
 from jaxnn.errors import UserError
 from jaxnn.run_dir import write_atomically
 
@@ -146,6 +148,9 @@ def _open(path: Path) -> Any:
     import torch
 
     try:
+        if zipfile.is_zipfile(path):
+            with zipfile.ZipFile(path) as archive:
+                limits.require_stored(archive, path.stat().st_size)  # torch.save packs nothing
         with warnings.catch_warnings(action="ignore"):  # of unusual files, which are then read or refused
             return torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # a damaged file can fail anywhere in its reader
@@ -182,13 +187,23 @@ def _tensors(content: Any, path: Path, notice: Notice) -> Arrays:
     strange = [str(key) for key, value in content.items() if not (isinstance(key, str) and hasattr(value, "dtype"))]
     if strange:
         raise UserError(f"{path} is no state_dict: {', '.join(strange[:5])} hold no tensor; save model.state_dict()")
-    arrays = {key.removeprefix("module."): _as_numpy(value) for key, value in content.items()}  # DataParallel's prefix
+    most = limits.unpacked(path.stat().st_size)
+    arrays = {}
+    for key, value in content.items():
+        try:
+            arrays[key.removeprefix("module.")] = _as_numpy(value, most)  # DataParallel's prefix
+        except Exception as error:  # sparse, quantized, without memory, of a type that NumPy does not have
+            raise UserError(
+                f"{path}: {key} is no plain tensor ({_first_line(error)}); save model.state_dict() of dense tensors"
+            ) from error
     return arrays
 
 
-def _as_numpy(value: Any) -> np.ndarray:
+def _as_numpy(value: Any, most: int) -> np.ndarray:
     if isinstance(value, np.ndarray):
         return value
+    if value.numel() * value.element_size() > most:  # one number, repeated by a stride of 0
+        raise ValueError(f"its {value.numel()} numbers are not in the file")
     value = value.detach().cpu()
     if str(value.dtype) == "torch.bfloat16":  # NumPy has none: widened without loss
         value = value.float()

@@ -14,15 +14,17 @@ import os
 import shutil
 import tempfile
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
+import pydantic
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
 from jaxnn.errors import UserError
-from jaxnn.parity.recording import Arrays, Layer, Op, Recording
+from jaxnn.parity.recording import Arrays, Framework, Layer, Op, Recording
 
 _FORMAT = 1
 _INDEX, _ARRAYS = "dump.json", "arrays.safetensors"
@@ -57,22 +59,43 @@ def read(path: Path) -> tuple[Recording, Iterator[Arrays]]:
     if not index_file.is_file():
         raise UserError(f"{path} is not a dump: it has no {_INDEX}")
     try:
-        index = json.loads(index_file.read_text())
-        written, files = index["format"], index["files"]
-        fields = {name: index[name] for name in _FIELDS}
-        fields |= {"layers": tuple(map(_layer, index["layers"])), "after": tuple(Op(**op) for op in index["after"])}
-        fields["notes"] = tuple(index["notes"])
-    except (ValueError, KeyError, TypeError, AttributeError, UnicodeDecodeError) as error:
+        index = _INDEX_OF.validate_json(index_file.read_bytes(), strict=True, extra="forbid")
+    except ValueError as error:
         raise UserError(f"{index_file} is damaged: it is not what a capture writes; record it again") from error
-    if written != _FORMAT:
-        raise UserError(f"{index_file} has format {written}, and this version reads {_FORMAT}; record it again")
-    arrays = _load(path, _ARRAYS, files)
-    names = [_step_name(number) for number in range(1, fields["steps"] + 1)]
+    if index.format != _FORMAT:
+        raise UserError(f"{index_file} has format {index.format}, and this version reads {_FORMAT}; record it again")
+    if index.steps > len(index.files):
+        raise UserError(f"{path} is not whole: {index.steps} steps are not there; record it again")
+    arrays = _load(path, _ARRAYS, index.files)
+    if not {"inputs", "targets"} <= arrays.keys():
+        raise UserError(f"{path / _ARRAYS} lacks the batch; record it again")
+    names = [_step_name(number) for number in range(1, index.steps + 1)]
     for name in names:
-        _require_whole(path, name, files)
-    return Recording(arrays=arrays, **fields), (_load(path, name, files) for name in names)
+        _require_whole(path, name, index.files)
+    fields = {name: getattr(index, name) for name in (*_FIELDS, "layers", "after", "notes")}
+    return Recording(arrays=arrays, **fields), (_load(path, name, index.files) for name in names)
 
 
+@dataclass(frozen=True, kw_only=True)
+class _Index:
+    """What dump.json holds: a recording without its arrays."""
+
+    format: int
+    files: dict[str, str]
+    framework: Framework
+    precision: Literal["float32", "float64", "bfloat16"]
+    train: bool
+    loss: str
+    optimizer: dict[str, Any]
+    steps: pydantic.NonNegativeInt
+    environment: dict[str, Any]
+    failure: str
+    layers: tuple[Layer, ...]
+    after: tuple[Op, ...]
+    notes: tuple[str, ...]
+
+
+_INDEX_OF = pydantic.TypeAdapter(_Index)
 _FIELDS = ("framework", "precision", "train", "loss", "optimizer", "steps", "environment", "failure")
 
 
@@ -85,17 +108,12 @@ def _header(recording: Recording) -> dict[str, Any]:
     }
 
 
-def _layer(fields: dict[str, Any]) -> Layer:
-    ops: Any = tuple(Op(**op) for op in fields["before"])
-    return Layer(**fields | {"before": ops})
-
-
 def _save(path: Path, arrays: Arrays) -> None:
     # safetensors writes the memory of an array as it lies, whatever its strides say
     save_file({name: np.asarray(array, order="C") for name, array in arrays.items()}, path)
 
 
-def _load(path: Path, name: str, files: dict[str, Any]) -> Arrays:
+def _load(path: Path, name: str, files: dict[str, str]) -> Arrays:
     _require_whole(path, name, files)
     try:
         return load_file(path / name)
@@ -103,7 +121,7 @@ def _load(path: Path, name: str, files: dict[str, Any]) -> Arrays:
         raise UserError(f"{path / name} is damaged ({error}); record it again") from error
 
 
-def _require_whole(path: Path, name: str, files: dict[str, Any]) -> None:
+def _require_whole(path: Path, name: str, files: dict[str, str]) -> None:
     if name not in files or not (path / name).is_file():
         raise UserError(f"{path} is not whole: {name} is missing; record it again")
     if _fingerprint(path / name) != files[name]:

@@ -1,6 +1,5 @@
 """The run directories of a report: those named, or found in a folder that --seeds or --sweep wrote."""
 
-import json
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -32,8 +31,7 @@ class Run:
     @property
     def data(self) -> dict[str, Any]:
         """The data on which the run began (``Dataset.record``); empty if that is not known."""
-        found = self.environment.get("data")
-        return found if isinstance(found, dict) else {}
+        return self.environment.get("data", {})
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -113,10 +111,4 @@ def _names(folders: Sequence[Path]) -> dict[Path, str]:
 def _read(path: Path) -> Run:
     directory = RunDir(path)
     recipe, framework = directory.read_recipe()
-    try:
-        environment = json.loads(directory.environment_file.read_text())
-    except (OSError, ValueError):
-        environment = {}
-    if not isinstance(environment, dict):
-        environment = {}
-    return Run(directory, recipe, framework, directory.read_metrics(), environment)
+    return Run(directory, recipe, framework, directory.read_metrics(), directory.read_environment())

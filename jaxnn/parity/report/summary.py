@@ -70,7 +70,7 @@ def peak(entry: Entry) -> Entry:
         return entry
     errors = np.asarray(entry.errors)
     tolerances = np.asarray(step_tolerances(entry))
-    with np.errstate(divide="ignore", invalid="ignore"):
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
         shares = np.where(errors == 0, 0.0, errors / tolerances)
     worst = int(np.argmax(np.where(np.isnan(shares), np.inf, shares)))
     return dataclasses.replace(entry, error=float(errors[worst]), tolerance=float(tolerances[worst]), step=worst + 1)

@@ -4,6 +4,9 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
+from jaxnn.errors import UserError
 from jaxnn.parity import dump
 from jaxnn.parity.diagnosis import Evidence, diagnose
 from jaxnn.parity.recording import Arrays, Recording
@@ -18,8 +21,16 @@ def compare_dumps(left: Path, right: Path, *, atol: float | None = None, rtol: f
     theirs, their_steps = dump.read(left)
     ours, our_steps = dump.read(right)
     require_same_model(theirs, ours)
-    return verdict(theirs, ours, zip(their_steps, our_steps, strict=True), atol=atol, rtol=rtol,
-                   title=f"{left} and {right}")  # fmt: skip
+    steps = zip(their_steps, our_steps, strict=True)
+    try:
+        with np.errstate(all="ignore"):  # the report says what is infinite or NaN
+            return verdict(theirs, ours, steps, atol=atol, rtol=rtol, title=f"{left} and {right}")
+    except UserError:
+        raise
+    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
+        # Whole files of which one contradicts another: an array of another shape than its layer's.
+        why = f"{type(error).__name__}: {error}"
+        raise UserError(f"the recordings {left} and {right} cannot be compared ({why}); record them again") from error
 
 
 def verdict(

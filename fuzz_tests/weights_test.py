@@ -1,0 +1,148 @@
+"""Files of weights in .safetensors, and recordings of a comparison, given anything. (.pt: parity_tests.)"""
+
+import hashlib
+import json
+import shutil
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import safetensors.numpy
+from hypothesis import strategies as st
+
+from fuzz_tests.damage import any_bytes, any_json, changed, damaged
+from fuzz_tests.guard import Reader, property_of
+from jaxnn.errors import UserError
+from jaxnn.interop import weights
+from jaxnn.parity import dump
+from jaxnn.parity.recording import Layer, Op, Recording
+from jaxnn.parity.verdict import compare_dumps
+
+TENSORS = {"fc.weight": np.arange(6, dtype=np.float32).reshape(2, 3), "fc.bias": np.ones(2, np.float32)}
+EXPECTED = {key: (value.shape, value.dtype) for key, value in TENSORS.items()}
+SAFETENSORS = safetensors.numpy.save(TENSORS, metadata={"format": "pt"})
+HEADER = json.loads(SAFETENSORS[8 : 8 + int.from_bytes(SAFETENSORS[:8], "little")])
+DTYPES = st.sampled_from(["F64", "F32", "F16", "BF16", "I64", "U8", "BOOL", "F8_E4M3", "U64", "C64", "F4", "F128"])
+
+
+def _with_header(header: Any) -> bytes:
+    text = json.dumps(header).encode()
+    return len(text).to_bytes(8, "little") + text + bytes(32)
+
+
+HEADERS = changed(HEADER) | changed(
+    HEADER, st.lists(st.integers(0, 40) | st.sampled_from([2**62]), max_size=4) | DTYPES
+)
+
+
+def _read_weights(data: bytes, folder: Path) -> None:
+    path = folder / "w.safetensors"
+    path.write_bytes(data)
+    arrays = weights.read(path, lambda text: None)
+    weights.matched(arrays, EXPECTED, where=str(path), notice=lambda text: None)
+
+
+def _arrays() -> dict[str, np.ndarray]:
+    image, output = np.ones((2, 3), np.float64), np.ones((2, 2), np.float64)
+    found = {"inputs": image, "targets": np.zeros(2, np.int64), "outputs": output, "loss": np.float64(1)}
+    for key, value in TENSORS.items():
+        found |= {f"{prefix}/{key}": value.astype(np.float64) for prefix in ("initial", "weight", "gradient")}
+    return found | {"forward/fc/input": image, "forward/fc/output": output, "backward/fc": output, "mask/0": image > 0}
+
+
+def _recording() -> dict[str, bytes]:
+    """The files of a dump of one linear layer and a step of SGD."""
+    folder = Path(tempfile.mkdtemp())
+    layer = Layer(
+        name="fc", kind="Linear", options={"in_features": 3}, before=(Op(name="flatten", options={"start_dim": 1}),)
+    )
+    recording = Recording(
+        framework="torch", precision="float64", train=True, layers=(layer,), arrays=_arrays(), after=(Op(name="relu"),),
+        loss="cross_entropy", optimizer={"name": "sgd", "lr": 0.1}, steps=1, environment={"torch": "2"},
+    )  # fmt: skip
+    step: dict[str, Any] = {"loss": np.float64(1)}
+    for key, value in TENSORS.items():
+        step |= {f"{prefix}/{key}": value.astype(np.float64) for prefix in ("gradient", "parameter")}
+    dump.write(folder / "dump", recording, [step])
+    files: dict[str, bytes] = {
+        str(file.relative_to(folder / "dump")): file.read_bytes() for file in (folder / "dump").rglob("*.*")
+    }
+    shutil.rmtree(folder)
+    return files
+
+
+DUMP = _recording()
+ARRAYS, STEP, INDEX = "arrays.safetensors", "steps/000001.safetensors", "dump.json"
+
+
+@st.composite
+def arrays_of_other_names_and_shapes(draw: st.DrawFn, data: bytes) -> bytes:
+    arrays = dict(safetensors.numpy.load(data))
+    for _ in range(draw(st.integers(1, 3))):
+        key = draw(st.sampled_from(sorted(arrays)))
+        match draw(st.sampled_from(["remove", "shape", "dtype", "rename", "values"])):
+            case "remove" if len(arrays) > 1:
+                del arrays[key]
+            case "shape":
+                arrays[key] = np.zeros(draw(st.lists(st.integers(0, 3), max_size=3)), arrays[key].dtype)
+            case "dtype":
+                kind = draw(st.sampled_from(["bool", "int8", "uint64", "float16", "float32"]))
+                with np.errstate(all="ignore"):
+                    arrays[key] = arrays[key].astype(kind)
+            case "rename":
+                arrays[draw(st.text(max_size=9)) + key] = arrays.pop(key)
+            case "values":
+                arrays[key] = np.full(arrays[key].shape, draw(st.sampled_from([np.nan, np.inf, 1e300])))
+    return safetensors.numpy.save(arrays)
+
+
+DUMP_CASES = st.one_of(
+    st.tuples(st.just(INDEX), any_json(json.loads(DUMP[INDEX]))),
+    *[
+        st.tuples(st.just(name), damaged(DUMP[name]) | arrays_of_other_names_and_shapes(DUMP[name]))
+        for name in (ARRAYS, STEP)
+    ],
+)
+
+
+def _read_dump(case: tuple[str, bytes], folder: Path) -> None:
+    name, data = case
+    for side in ("left", "right"):
+        (folder / side / "steps").mkdir(parents=True, exist_ok=True)
+        for file, valid in DUMP.items():
+            (folder / side / file).write_bytes(valid)
+    right = folder / "right"
+    (right / name).write_bytes(data)
+    if name != INDEX:  # whoever forges a file, forges its checksum
+        index = json.loads(DUMP[INDEX])
+        index["files"][name] = hashlib.sha256(data).hexdigest()
+        (right / INDEX).write_text(json.dumps(index))
+    compare_dumps(folder / "left", right).table()
+    compare_dumps(right, folder / "left").table()
+
+
+READERS = {
+    "safetensors": Reader(any_bytes(SAFETENSORS) | HEADERS.map(_with_header), _read_weights, "w.safetensors"),
+    "dump": Reader(DUMP_CASES, _read_dump, "record"),
+}
+
+
+@pytest.mark.parametrize("name", READERS)
+def test_anything_is_read_or_refused(name: str, tmp_path: Path) -> None:
+    property_of(READERS[name], tmp_path, examples=200)()
+
+
+def test_arrays_that_contradict_their_layers_are_refused(tmp_path: Path) -> None:
+    arrays = safetensors.numpy.load(DUMP[ARRAYS]) | {"forward/fc/output": np.zeros((0, 0))}
+    with pytest.raises(UserError, match=r"cannot be compared \(ZeroDivisionError"):
+        _read_dump((ARRAYS, safetensors.numpy.save(arrays)), tmp_path)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", READERS)
+def test_ten_thousand_cases(name: str, tmp_path: Path) -> None:
+    seen: list[int] = []
+    property_of(READERS[name], tmp_path, examples=10_000, seen=seen)()
+    assert len(seen) >= 10_000
