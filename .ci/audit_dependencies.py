@@ -16,7 +16,8 @@ try:
     packages = json.loads(asked.stdout)["dependencies"]
 except (ValueError, KeyError):
     last = (asked.stderr.strip().splitlines() or ["no answer"])[-1]
-    sys.exit(print(f"dependencies not audited: the service of pip-audit cannot be reached ({last})"))
+    print(f"dependencies not audited: the service of pip-audit cannot be reached ({last})")
+    sys.exit(0)
 known = [package for package in packages if "vulns" in package]
 vulnerable = [package for package in known if package["vulns"]]
 for package in vulnerable:

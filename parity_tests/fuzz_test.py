@@ -12,11 +12,11 @@ import pytest
 import torch
 from hypothesis import strategies as st
 
-from fuzz_tests.damage import TEXTS, VALUES, any_bytes, changed
-from fuzz_tests.guard import Reader, guarded, property_of
 from jaxnn import data, recipes
 from jaxnn.data import Dataset
 from jaxnn.errors import UserError
+from jaxnn.fuzz.damage import TEXTS, VALUES, any_bytes, changed
+from jaxnn.fuzz.guard import Reader, guarded, property_of
 from jaxnn.interop import import_run, weights
 from jaxnn.recipe import Recipe
 from jaxnn.run_dir import RunDir

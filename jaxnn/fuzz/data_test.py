@@ -13,10 +13,10 @@ import pytest
 from hypothesis import strategies as st
 from PIL import Image
 
-from fuzz_tests.damage import TEXTS, any_bytes, any_json
-from fuzz_tests.guard import Reader, property_of
 from jaxnn.data import cache, load, pictures
 from jaxnn.data.dataset import Dataset, Split
+from jaxnn.fuzz.damage import TEXTS, any_bytes, any_json
+from jaxnn.fuzz.guard import Reader, property_of
 from jaxnn.recipe import Input
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (6, 4, 4)).astype(np.uint8)

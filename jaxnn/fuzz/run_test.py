@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 from hypothesis import strategies as st
 
-from fuzz_tests.damage import any_json, changed
-from fuzz_tests.guard import Reader, property_of
 from jaxnn import recipes
+from jaxnn.fuzz.damage import any_json, changed
+from jaxnn.fuzz.guard import Reader, property_of
 from jaxnn.report import Evidence, render, runs
 from jaxnn.run_dir import RunDir
 

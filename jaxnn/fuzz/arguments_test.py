@@ -8,14 +8,14 @@ from typing import Any
 import pytest
 from hypothesis import strategies as st
 
-from fuzz_tests.damage import TEXTS
-from fuzz_tests.guard import Reader, guarded, property_of
 from jaxnn import cli
 from jaxnn.cli import import_, own_port, train
 from jaxnn.cli.arguments import parse
 from jaxnn.cli.parity import Options as ParityOptions
 from jaxnn.cli.sweep import expand
 from jaxnn.errors import UserError
+from jaxnn.fuzz.damage import TEXTS
+from jaxnn.fuzz.guard import Reader, guarded, property_of
 
 WORDS = TEXTS | st.sampled_from(
     ["lenet", "mnist-mlp", "cifar-cnn", "csv", "x", "0", "-1", "3", "1e400", "inf", "nan", "9" * 30, "9" * 5000, "0.5,",

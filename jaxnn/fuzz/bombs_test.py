@@ -17,11 +17,11 @@ from typing import Any, NamedTuple
 import pytest
 from PIL import Image
 
-from fuzz_tests.guard import guarded, require_sentence
 from jaxnn import recipes
 from jaxnn.data import load, pictures
 from jaxnn.data.named import NAMED
 from jaxnn.errors import UserError
+from jaxnn.fuzz.guard import guarded, require_sentence
 from jaxnn.interop import weights
 from jaxnn.parity import dump
 from jaxnn.recipe import Input
@@ -283,7 +283,7 @@ def test_a_command_ends_with_2_and_one_line(name: str, tmp_path: Path) -> None:
     limit = 8 * 2**30, 8 * 2**30  # of addresses; JAX alone reserves some
     ended = subprocess.run(
         [sys.executable, "-m", "jaxnn", *COMMANDS[name]], cwd=tmp_path, capture_output=True, text=True, timeout=60,
-        env=os.environ | {"PYTHONPATH": str(Path(__file__).parents[1])},
+        env=os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])},
         preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_AS, limit),
     )  # fmt: skip
     assert ended.returncode == 2 and ended.stdout == "", ended

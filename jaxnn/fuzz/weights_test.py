@@ -12,9 +12,9 @@ import pytest
 import safetensors.numpy
 from hypothesis import strategies as st
 
-from fuzz_tests.damage import any_bytes, any_json, changed, damaged
-from fuzz_tests.guard import Reader, property_of
 from jaxnn.errors import UserError
+from jaxnn.fuzz.damage import any_bytes, any_json, changed, damaged
+from jaxnn.fuzz.guard import Reader, property_of
 from jaxnn.interop import weights
 from jaxnn.parity import dump
 from jaxnn.parity.recording import Layer, Op, Recording
