@@ -186,7 +186,7 @@ class _Loop:
     def __post_init__(self) -> None:
         self.state = self.experiment.stack([lane.state for lane in self.lanes])
         self.first_epoch = self.position.epoch
-        for lane in self.lanes:
+        for lane in self.going:
             self.hooks.started(lane.run, lane.steps_done)
 
     @property
