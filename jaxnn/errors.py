@@ -26,7 +26,7 @@ class NonFiniteLossError(ArithmeticError):
         self.epoch, self.step, self.loss, self.cause = epoch, step, loss, cause
         super().__init__(
             f"the loss became {loss} at step {step} of epoch {epoch}{cause and f': {cause}'}; "
-            "try a smaller --optimizer.learning-rate, --clip.norm 1 or --on-nan skip"
+            "try a smaller --optimizer.learning-rate or --clip.norm 1"
         )
 
     def because(self, cause: str) -> "NonFiniteLossError":
