@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxnn import step
+from jaxnn import experiment, step
 from jaxnn.checkpoint import Checkpoints, Saved
 from jaxnn.errors import NonFiniteLossError, UserError
 from jaxnn.evaluation import Evaluation
@@ -18,6 +18,7 @@ from jaxnn.position import Position
 from jaxnn.precision import Dtypes
 from jaxnn.run_dir import RunDir
 from jaxnn.step import Record, TrainState
+from jaxnn.together import Job
 
 Metrics = dict[str, Any]
 
@@ -198,3 +199,21 @@ class Lane:
         self.rows = [row for row in self.rows if row["step"] <= self.steps_done]
         if not self.finished:
             self.rows = [row for row in self.rows if row["epoch"] < self.position.epoch]
+
+
+def filler(job: Job, beside: Lane, dtypes: Dtypes) -> Lane:
+    """What stands where a run was that has ended or is at another step: a program for fewer runs adds in another order.
+
+    Nothing comes of it.
+    """
+    return Lane(experiment.member(job.recipe, job.dataset, dtypes), beside.run, beside.checkpoints, dtypes, filler=True)
+
+
+def in_step(lanes: list[Lane]) -> list[list[Lane]]:
+    """The runs that can go on from the same step, together."""
+    groups = []
+    while lanes:
+        step = min(lane.steps_done for lane in lanes)
+        groups.append([lane for lane in lanes if lane.reaches(step)])
+        lanes = [lane for lane in lanes if lane not in groups[-1]]
+    return groups

@@ -18,9 +18,8 @@ from jaxnn.data import Dataset
 from jaxnn.errors import Interrupted, NonFiniteLossError, UserError
 from jaxnn.experiment import EpochPart, Experiment
 from jaxnn.interop import initial_weights
-from jaxnn.lane import Lane, Metrics
+from jaxnn.lane import Lane, Metrics, filler, in_step
 from jaxnn.position import Position
-from jaxnn.precision import Dtypes
 from jaxnn.recipe import Recipe
 from jaxnn.run_dir import RunDir
 from jaxnn.step import TrainState
@@ -122,9 +121,9 @@ def train_together(
                 job.run.create(job.recipe, "jax")
             if not old or job.run.data_fingerprint() is None:  # imported without its data, which it has from now on
                 job.run.write_environment(environment.describe(job.dataset) | {"trained_together": len(todo)})
-        for group in _in_step(todo):
+        for group in in_step(todo):
             together = max(lane.run.trained_together() for lane in group) if len(jobs) > 1 else 1
-            fillers = [_filler(jobs[0], group[0], dtypes) for _ in range(together - len(group))]
+            fillers = [filler(jobs[0], group[0], dtypes) for _ in range(together - len(group))]
             group.extend(fillers)
             joined = experiment.join([lane.member for lane in group], dtypes, memory_limit=memory_limit)
             _Loop(joined, group, hooks, policy).train()
@@ -132,24 +131,6 @@ def train_together(
             if lane.failure is not None:
                 lane.failure = nonfinite.explain(job, lane, dtypes, memory_limit=memory_limit)
         return [lane.failure or lane.rows[-1] for lane in lanes]
-
-
-def _filler(job: Job, beside: Lane, dtypes: Dtypes) -> Lane:
-    """What stands where a run was that has ended or is at another step: a program for fewer runs adds in another order.
-
-    Nothing comes of it.
-    """
-    return Lane(experiment.member(job.recipe, job.dataset, dtypes), beside.run, beside.checkpoints, dtypes, filler=True)
-
-
-def _in_step(lanes: list[Lane]) -> list[list[Lane]]:
-    """The runs that can go on from the same step, together."""
-    groups = []
-    while lanes:
-        step = min(lane.steps_done for lane in lanes)
-        groups.append([lane for lane in lanes if lane.reaches(step)])
-        lanes = [lane for lane in lanes if lane not in groups[-1]]
-    return groups
 
 
 def evaluate(

@@ -20,24 +20,17 @@ from jaxtyping import Array, Bool, Float, Int
 
 from jaxnn import backbone, losses, optim
 from jaxnn.augment import augment
-from jaxnn.nn.dropout import Dropout, DropoutMask, recording
+from jaxnn.dropout_sites import DropoutSite, dropout_sites
+from jaxnn.nn.dropout import DropoutMask
 from jaxnn.nn.interception import intercepted, mark
 from jaxnn.precision import Dtypes
-from jaxnn.recipe import Clip, Input, Recipe
+from jaxnn.recipe import Input, Recipe
 
 Pytree = Any
 
 
 Runs = Literal["one", "sharing data", "with own data"]
 """What a program trains: one run, or several together, on one data set or each on its own."""
-
-
-class DropoutSite(NamedTuple):
-    """A dropout layer: its path in the model, the shape of one example there, its rate."""
-
-    path: tuple[Any, ...]
-    shape: tuple[int, ...]
-    rate: float
 
 
 class TrainState(NamedTuple):
@@ -182,7 +175,7 @@ def build(
         inputs, labels, masks = batch(split, segment, i)
         trained = backbone.trained(state.params, recipe.trained_layer)
         (value, (outputs, buffers)), gradients = gradient(state, trained, inputs, labels, masks)
-        clipped = clip_gradients(gradients, recipe.clip)
+        clipped = optim.clip(gradients, recipe.clip)
         scalars = {name: values[i] for name, values in segment.scalars.items()}
         updates, optimizer = rule.update(clipped, state.optimizer, trained, scalars)
         params = backbone.whole(state.params, jax.tree.map(jnp.add, trained, updates))
@@ -256,14 +249,6 @@ def build(
     )
 
 
-def clip_gradients(gradients: Pytree, clip: Clip) -> Pytree:
-    if clip.norm is not None:
-        return optim.clip_grad_norm(gradients, clip.norm)[0]
-    if clip.value is not None:
-        return optim.clip_grad_value(gradients, clip.value)
-    return gradients
-
-
 def _all_finite(tree: Pytree) -> Bool[Array, ""]:
     return jnp.stack([jnp.isfinite(leaf).all() for leaf in jax.tree.leaves(tree)]).all()
 
@@ -310,20 +295,3 @@ def _with_masks(template: Pytree, masks: dict[tuple[Any, ...], Array]) -> Pytree
         return template
     flat = traverse_util.flatten_dict(template)
     return traverse_util.unflatten_dict(flat | {(*path, "mask"): mask for path, mask in masks.items()})
-
-
-def dropout_sites(model: nnx.Module, input_shape: tuple[int, ...]) -> list[DropoutSite]:
-    """The layers that drop in a model in training mode, in the order of their calls, from an abstract forward pass."""
-    sites: list[DropoutSite] = []
-    if not any(isinstance(module, Dropout) and module.rate > 0 for _, module in nnx.iter_modules(model)):
-        return sites
-    graph, *states = nnx.split(model, nnx.Param, DropoutMask, ...)
-
-    def forward(x: Array) -> Array:
-        merged = nnx.merge(graph, *states)
-        paths = {id(module): path for path, module in nnx.iter_modules(merged)}
-        with recording(lambda module, shape: sites.append(DropoutSite(paths[id(module)], shape[1:], module.rate))):
-            return merged(x)
-
-    jax.eval_shape(forward, jax.ShapeDtypeStruct((2, *input_shape), jnp.float32))
-    return sites

@@ -9,9 +9,9 @@ from flax import nnx
 from jaxtyping import Bool, Int64
 
 from jaxnn.data.order import Batching
+from jaxnn.dropout_sites import DropoutSite
 from jaxnn.nn.initializers import Rngs
 from jaxnn.recipe import Recipe
-from jaxnn.step import DropoutSite
 from jaxnn.torch_random import TorchGenerator
 
 Masks = dict[DropoutSite, Bool[np.ndarray | jax.Array, "steps batch *shape"]]

@@ -10,12 +10,13 @@ from flax import nnx, traverse_util
 
 from jaxnn import backbone, models, optim, schedules, step
 from jaxnn.checkpoint import Checkpoints
+from jaxnn.dropout_sites import DropoutSite, dropout_sites
 from jaxnn.errors import UserError
 from jaxnn.interop.state_dict import Rules, rules
 from jaxnn.nn import DropoutMask
 from jaxnn.recipe import Recipe
 from jaxnn.run_dir import RunDir
-from jaxnn.step import DropoutSite, TrainState
+from jaxnn.step import TrainState
 
 Pytree = Any
 
@@ -70,7 +71,7 @@ def structure(of: Description, param_dtype: jnp.dtype | type) -> Structure:
     def build() -> TrainState:
         model = _build(of, param_dtype)
         state = step.initial_state(model, rule)
-        found.append(Structure(rules(model), state, step.dropout_sites(model, of.input_shape)))
+        found.append(Structure(rules(model), state, dropout_sites(model, of.input_shape)))
         return state
 
     shapes = jax.eval_shape(build)

@@ -8,8 +8,8 @@ from torch.utils.data import DataLoader, TensorDataset
 import torchref.models
 from jaxnn import data, models, recipes, streams
 from jaxnn.data.order import batching
+from jaxnn.dropout_sites import DropoutSite
 from jaxnn.interop.state_dict import state_dict
-from jaxnn.step import DropoutSite
 from jaxnn.torch_random import TorchGenerator
 
 SHAPES = {"uniform-500x20": ((20,), 3), "uniform-50000x20": ((20,), 3), "breast-cancer": ((30,), 2), None: ((4,), 3)}

@@ -12,6 +12,7 @@ import numpy as np
 from jaxnn import environment, experiment, precision, step
 from jaxnn.checkpoint import Checkpoints, Saved
 from jaxnn.data import Dataset, Split
+from jaxnn.dropout_sites import DropoutSite, dropout_sites
 from jaxnn.errors import UserError
 from jaxnn.experiment import Member
 from jaxnn.interop import rng, state_dict, training_state
@@ -19,7 +20,7 @@ from jaxnn.interop.weights import Arrays, matched
 from jaxnn.position import Position
 from jaxnn.recipe import Recipe
 from jaxnn.run_dir import RunDir, as_rows
-from jaxnn.step import DropoutSite, TrainState
+from jaxnn.step import TrainState
 
 Notice = Callable[[str], None]
 
@@ -169,7 +170,7 @@ def _position(said: dict[str, Any], taken: int, member: Member, dataset: Dataset
     if "epoch_rng" in said and member.recipe.rng == "torch":
         stream.restore(rng.from_bytes(np.asarray(said["epoch_rng"])))
     else:
-        sites: list[DropoutSite] = step.dropout_sites(member.model, dataset.input_shape)
+        sites: list[DropoutSite] = dropout_sites(member.model, dataset.input_shape)
         for epoch in range(1, epochs + 1):
             stream.epoch_order(epoch, len(dataset.train), shuffle=member.recipe.shuffle)
             stream.masks(epoch, member.batches, sites)

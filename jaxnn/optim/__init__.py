@@ -1,6 +1,6 @@
 """Optimizers and gradient clipping with the semantics of torch.optim and torch.nn.utils."""
 
-from jaxnn.optim.clipping import clip_grad_norm, clip_grad_value
+from jaxnn.optim.clipping import clip, clip_grad_norm, clip_grad_value
 from jaxnn.optim.definitions import build
 from jaxnn.optim.rule import Rule, State, unless_skipped
 from jaxnn.optim.transformations import adagrad, adam, adamw, nadam, rmsprop, sgd
@@ -12,6 +12,7 @@ __all__ = [
     "adam",
     "adamw",
     "build",
+    "clip",
     "clip_grad_norm",
     "clip_grad_value",
     "nadam",

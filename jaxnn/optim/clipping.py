@@ -7,7 +7,18 @@ import jax.numpy as jnp
 from jax import Array
 from jaxtyping import Float
 
+from jaxnn.recipe import Clip
+
 Tree = TypeVar("Tree")
+
+
+def clip(gradients: Tree, how: Clip) -> Tree:
+    """Gradients as the recipe clips them, if it does."""
+    if how.norm is not None:
+        return clip_grad_norm(gradients, how.norm)[0]
+    if how.value is not None:
+        return clip_grad_value(gradients, how.value)
+    return gradients
 
 
 def clip_grad_norm(gradients: Tree, max_norm: float) -> tuple[Tree, Float[Array, ""]]:
