@@ -3,27 +3,28 @@
 CHECKPOINTS/STEP/                   after so many steps
 CHECKPOINTS/STEP/checkpoint.json    the test accuracy, if it was known, and the SHA-256 of every other file
 CHECKPOINTS/.STEP/                  being written, or cut off; renamed when it is whole
+CHECKPOINTS/.STEP.removed/          being removed
 """
 
 import hashlib
 import json
 import os
 import shutil
+import time
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import absl.logging
 import jax
 import numpy as np
 import orbax.checkpoint as ocp
 
+from jaxnn import checkpoint_choice, quiet_orbax
+from jaxnn.checkpoint_choice import Choice
 from jaxnn.checkpoint_policy import CheckpointPolicy
 from jaxnn.errors import UserError
-from jaxnn.run_dir import sync_folder, write_atomically
-
-_ORBAX = ThreadPoolExecutor(1, thread_name_prefix="orbax")  # two threads inside orbax can wait for each other for ever
+from jaxnn.run_dir import RunDir, sync_folder, write_atomically
 
 
 class Saved(NamedTuple):
@@ -48,7 +49,7 @@ class Checkpoints:
     """
 
     def __init__(self, folder: Path, *, keep: int = CheckpointPolicy.keep) -> None:
-        absl.logging.set_verbosity(absl.logging.FATAL)  # orbax reports every save, and errors twice
+        quiet_orbax.silence()
         self.folder, self._keep = folder, keep
         self._orbax = ocp.Checkpointer(ocp.CompositeCheckpointHandler())
         self._pending: Future[None] | None = None
@@ -71,7 +72,7 @@ class Checkpoints:
         Raises UserError if the write before failed.
         """
         self.wait()
-        self._pending = _ORBAX.submit(self._write, saved.copy())
+        self._pending = quiet_orbax.submit(self._write, saved.copy())
 
     def wait(self) -> None:
         """Until nothing is being written. Raises UserError if it could not be."""
@@ -92,33 +93,39 @@ class Checkpoints:
         if record is not None and (path / "record").is_dir():
             items["record"] = ocp.args.StandardRestore(_like(record))
         try:
-            restored: Any = _ORBAX.submit(
-                self._orbax.restore, path.resolve(), args=ocp.args.Composite(**items)
-            ).result()
+            restore = quiet_orbax.submit(self._orbax.restore, path.resolve(), args=ocp.args.Composite(**items))
+            restored = restore.result()
         except Exception as error:  # orbax and tensorstore raise many kinds
             raise UserError(f"the checkpoint {path} is of another model or cannot be read") from error
         position = restored["position"]
         return Saved(step, restored["state"], restored.get("record"), position, facts["test_accuracy"])
+
+    def find(self, choice: Choice, notice: Callable[[str], None], state: Any, record: Any = None) -> Saved | None:
+        """The checkpoint chosen, as ``restore`` reads it; None if there is none at all.
+
+        The newest is that which can be read. Raises UserError if it is not there or cannot be read.
+        """
+        return checkpoint_choice.find(
+            choice,
+            self.folder,
+            steps=lambda: self.steps,
+            best=lambda: self.best,
+            read=lambda step: self.restore(step, state, record),
+            notice=notice,
+        )
 
     def newest(self, notice: Callable[[str], None], state: Any, record: Any = None) -> Saved | None:
         """The newest checkpoint that ``restore`` can read; None if there is none at all.
 
         Raises UserError if there are checkpoints and none can be read.
         """
-        for step in reversed(self.steps):
-            try:
-                return self.restore(step, state, record)
-            except UserError as error:
-                notice(f"{error}; going back to the one before it")
-        if self.steps:
-            raise UserError(f"no checkpoint in {self.folder} can be read; train anew with --overwrite")
-        return None
+        return self.find("newest", notice, state, record)
 
     def discard_after(self, step: int) -> None:
         """Removes the checkpoints of later steps, which are damaged or no longer to come."""
         for later in self.steps:
             if later > step:
-                shutil.rmtree(self.folder / str(later))
+                self._remove(later)
 
     def __enter__(self) -> "Checkpoints":
         return self
@@ -134,6 +141,12 @@ class Checkpoints:
             return []
         return sorted(int(path.name) for path in self.folder.iterdir() if path.name.isdecimal() and path.is_dir())
 
+    def _remove(self, step: int) -> None:
+        """At once for whoever reads it, as they were written."""
+        hidden = self.folder / f".{step}.removed"
+        os.replace(self.folder / str(step), hidden)
+        shutil.rmtree(hidden)
+
     def _best(self) -> int | None:
         known = {step: _facts(self.folder / str(step)).get("test_accuracy") for step in self._steps()}
         scores = {step: score for step, score in known.items() if score is not None}
@@ -145,8 +158,8 @@ class Checkpoints:
         if saved.record is not None:
             items["record"] = ocp.args.StandardSave(saved.record)
         try:
-            for cut_off in self.folder.glob(".*"):
-                shutil.rmtree(cut_off)
+            self.folder.mkdir(exist_ok=True)  # but not its parents: a run that was removed stays so
+            self._remove_hidden()
             self._orbax.save(temporary.resolve(), args=ocp.args.Composite(**items))
             facts = {"test_accuracy": saved.test_accuracy, "sha256": _checksums(temporary)}
             write_atomically(temporary / "checkpoint.json", json.dumps(facts))
@@ -155,10 +168,16 @@ class Checkpoints:
             best = self._best()
             others = [step for step in self._steps() if step != best]
             for step in others[: -self._keep]:
-                shutil.rmtree(self.folder / str(step))
-        except Exception as error:  # orbax and tensorstore raise many kinds for a full disk
-            shutil.rmtree(temporary, ignore_errors=True)
-            raise UserError(f"the checkpoint {final} cannot be written; is the disk full?") from error
+                self._remove(step)
+        except Exception as error:  # orbax and tensorstore raise many kinds
+            for _ in range(5):  # what is still being written comes back
+                self._remove_hidden()
+                time.sleep(0.02)
+            raise RunDir(self.folder.parent).unwritable(final, quiet_orbax.reason(error)) from error
+
+    def _remove_hidden(self) -> None:
+        for cut_off in self.folder.glob(".*"):
+            shutil.rmtree(cut_off, ignore_errors=True)
 
 
 def _facts(path: Path) -> dict[str, Any]:

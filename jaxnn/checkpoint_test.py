@@ -122,7 +122,7 @@ def test_a_write_that_fails_is_said_and_leaves_the_one_before(tmp_path: Path, mo
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(checkpoint, "write_atomically", full)
-    with pytest.raises(UserError, match="2 cannot be written; is the disk full"), Checkpoints(tmp_path) as checkpoints:
+    with pytest.raises(UserError, match="2 cannot be written: No space left"), Checkpoints(tmp_path) as checkpoints:
         checkpoints.save(saved(2))
     assert [path.name for path in tmp_path.iterdir()] == ["1"]
 

@@ -13,6 +13,7 @@ import numpy as np
 
 from jaxnn import environment, experiment, nonfinite, precision
 from jaxnn.checkpoint import Checkpoints
+from jaxnn.checkpoint_choice import Choice
 from jaxnn.checkpoint_policy import CheckpointPolicy
 from jaxnn.data import Dataset
 from jaxnn.errors import Interrupted, NonFiniteLossError, UserError
@@ -139,12 +140,13 @@ def evaluate(
     run: RunDir,
     *,
     split: str = "test",
+    checkpoint: Choice = "newest",
     notice: Callable[[str], None] = _ignore,
 ) -> Metrics:
-    """Loss, accuracies and confusion matrix of the run's newest readable checkpoint on a split of ``dataset``."""
+    """Loss, accuracies and confusion matrix of the run's checkpoint chosen on a split of ``dataset``."""
     with precision.activate(recipe.precision) as dtypes, Checkpoints(run.checkpoints) as checkpoints:
         prepared, state = experiment.build(recipe, dataset, dtypes)
-        saved = checkpoints.newest(notice, tuple(state))
+        saved = checkpoints.find(checkpoint, notice, tuple(state))
         if saved is None:
             raise UserError(f"{run.path} has no checkpoint yet; train it first, or continue it with --resume")
         state = TrainState(*saved.state)

@@ -7,18 +7,19 @@ from flax import nnx
 from jaxtyping import Float64
 
 from jaxnn import optim, precision, step, trained
+from jaxnn.checkpoint_choice import Choice
 from jaxnn.nn import DropoutMask
 from jaxnn.run_dir import RunDir
 
 
 def predict(
-    run: RunDir, inputs: np.ndarray, *, notice: Callable[[str], None]
+    run: RunDir, inputs: np.ndarray, *, checkpoint: Choice = "newest", notice: Callable[[str], None]
 ) -> Float64[np.ndarray, "examples outputs"]:
-    """The outputs of the run's newest readable checkpoint, in evaluation mode: for images or rows of its input's shape,
-    as many at a time as the recipe evaluates."""
+    """The outputs of the run's checkpoint chosen, in evaluation mode: for images or rows of its input's shape, as many
+    at a time as the recipe evaluates."""
     recipe, _ = run.read_recipe()
     with precision.activate(recipe.precision) as dtypes:
-        of = trained.load(run, recipe, notice, param_dtype=dtypes.param)
+        of = trained.load(run, recipe, notice, checkpoint=checkpoint, param_dtype=dtypes.param)
         program = step.build(
             of.model,
             recipe,

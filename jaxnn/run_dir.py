@@ -123,18 +123,35 @@ class RunDir:
         finally:
             lock.release()
 
+    @contextlib.contextmanager
+    def writing(self, path: Path) -> Iterator[None]:
+        """Inside, ``path`` of this run is written. Raises UserError, which says how to go on, where that fails."""
+        try:
+            yield
+        except OSError as error:
+            raise self.unwritable(path, error.strerror or str(error)) from error
+
+    def unwritable(self, path: Path, why: str) -> UserError:
+        """The error of a ``path`` of this run that cannot be written, for the reason ``why``."""
+        if not self.path.is_dir():
+            return UserError(f"{self.path} has been removed while it was written; nothing is left to be continued")
+        after = f"; after that is mended, `jaxnn train --resume --out {self.path}` goes on" if self.exists() else ""
+        return UserError(f"{path} cannot be written: {why}{after}")
+
     def create(self, recipe: Recipe, framework: Framework) -> None:
         """Starts a run here: replaces an old one, and nothing that the user may have put beside it."""
-        for file in (self.recipe_file, self.metrics_file, self.environment_file, self.nonfinite_file):
-            file.unlink(missing_ok=True)
-        for folder in (self.checkpoints, self.tensorboard):
-            shutil.rmtree(folder, ignore_errors=True)
-        self.checkpoints.mkdir(parents=True)
+        with self.writing(self.path):
+            for file in (self.recipe_file, self.metrics_file, self.environment_file, self.nonfinite_file):
+                file.unlink(missing_ok=True)
+            for folder in (self.checkpoints, self.tensorboard):
+                shutil.rmtree(folder, ignore_errors=True)
+            self.checkpoints.mkdir(parents=True)
         self.write_recipe(recipe, framework)
 
     def write_recipe(self, recipe: Recipe, framework: Framework) -> None:
         document = {"framework": framework} | json.loads(recipe.to_json())
-        write_atomically(self.recipe_file, json.dumps(document, indent=2) + "\n")
+        with self.writing(self.recipe_file):
+            write_atomically(self.recipe_file, json.dumps(document, indent=2) + "\n")
 
     def read_recipe(self) -> tuple[Recipe, Framework]:
         """The run's recipe and framework. Raises UserError if there is no run, or a damaged one."""
@@ -156,7 +173,8 @@ class RunDir:
             "processors": os.cpu_count(),
             "started": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         }
-        write_atomically(self.environment_file, json.dumps(shared | environment, indent=2) + "\n")
+        with self.writing(self.environment_file):
+            write_atomically(self.environment_file, json.dumps(shared | environment, indent=2) + "\n")
 
     def read_environment(self) -> dict[str, Any]:
         """What ``write_environment`` wrote, "data" only if it can be relied on; empty if it is gone or unreadable."""
@@ -197,17 +215,19 @@ class RunDir:
 
     def write_metrics(self, rows: list[dict[str, Any]]) -> None:
         """Replaces all rows."""
-        write_atomically(self.metrics_file, "".join(json.dumps(row) + "\n" for row in rows))
+        with self.writing(self.metrics_file):
+            write_atomically(self.metrics_file, "".join(json.dumps(row) + "\n" for row in rows))
 
     def append_metrics(self, row: dict[str, Any]) -> None:
         """Adds a row. A crash can cut its line short; ``read_metrics`` drops a line without an end."""
-        with open(self.metrics_file, "a") as file:
+        with self.writing(self.metrics_file), open(self.metrics_file, "a") as file:
             file.write(json.dumps(row) + "\n")
 
     def flush_metrics(self) -> None:
         """Brings the rows to the disk: those before a checkpoint have to be there when it is."""
         if self.metrics_file.exists():
-            _sync(self.metrics_file)
+            with self.writing(self.metrics_file):
+                _sync(self.metrics_file)
 
     def read_metrics(self) -> list[dict[str, Any]]:
         """One row per finished epoch, in order. Raises UserError that names the damaged line."""
@@ -262,8 +282,8 @@ def _require_writable(path: Path) -> None:
     while not nearest.exists():
         nearest = nearest.parent
     try:
-        with tempfile.TemporaryFile(dir=nearest):
-            pass
+        with tempfile.TemporaryFile(dir=nearest) as file:
+            file.write(bytes(4096))  # an empty file fits on a full disk
     except OSError as error:
         raise UserError(f"--out {path} cannot be written: {nearest}: {error.strerror}") from error
 

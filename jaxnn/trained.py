@@ -10,6 +10,7 @@ from flax import nnx, traverse_util
 
 from jaxnn import backbone, models, optim, schedules, step
 from jaxnn.checkpoint import Checkpoints
+from jaxnn.checkpoint_choice import Choice
 from jaxnn.dropout_sites import DropoutSite, dropout_sites
 from jaxnn.errors import UserError
 from jaxnn.interop.state_dict import Rules, rules
@@ -79,14 +80,19 @@ def structure(of: Description, param_dtype: jnp.dtype | type) -> Structure:
 
 
 def load(
-    run: RunDir, recipe: Recipe, notice: Callable[[str], None], *, param_dtype: jnp.dtype | type = jnp.float32
+    run: RunDir,
+    recipe: Recipe,
+    notice: Callable[[str], None],
+    *,
+    checkpoint: Choice = "newest",
+    param_dtype: jnp.dtype | type = jnp.float32,
 ) -> Trained:
     """The model of a run of JAX. Says through ``notice`` which damaged checkpoints it passes over.
 
-    Raises UserError if there is no checkpoint, if none can be read, or if it is of another model.
+    Raises UserError if there is no such checkpoint, if it cannot be read, or if it is of another model.
     """
     with Checkpoints(run.checkpoints) as checkpoints:
-        saved = checkpoints.newest(notice, None)
+        saved = checkpoints.find(checkpoint, notice, None)
     if saved is None:
         raise UserError(f"{run.path} has no checkpoint yet; train it first, or continue it with --resume")
     _, params, buffers, _ = saved.state

@@ -2,9 +2,9 @@
 and of `lesson --framework torch`.
 
     python -m torchref train --out PATH [--resume] [--checkpoint-every N] < recipe.json
-    python -m torchref evaluate --run PATH [--split test] [--data-dir DIR]
-    python -m torchref predict --run PATH IMAGE... | --folder DIR
-    python -m torchref export --run PATH --folder DIR [--layout nchw] [--opset 18]
+    python -m torchref evaluate --run PATH [--checkpoint newest] [--split test] [--data-dir DIR]
+    python -m torchref predict --run PATH [--checkpoint newest] IMAGE... | --folder DIR
+    python -m torchref export --run PATH [--checkpoint newest] --folder DIR [--layout nchw] [--opset 18]
     python -m torchref lesson NAME [--seed S]
 
 Prints one JSON object a line: {"event": "ready" | "notice" | "progress" | "epoch" | "result" | "error", ...}.
@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from jaxnn import course, data
+from jaxnn import checkpoint_choice, course, data
 from jaxnn.checkpoint_policy import CheckpointPolicy
 from jaxnn.data import Dataset, UserError, pictures
 from jaxnn.recipe import Recipe
@@ -78,8 +78,11 @@ def main(arguments: list[str] | None = None) -> int:
     except BrokenPipeError:  # nobody listens any more
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 128 + signal.SIGPIPE
-    except (UserError, OSError) as error:  # OSError: a full disk, a vanished folder
+    except UserError as error:
         _emit("error", code=2, message=str(error))
+        return 2
+    except OSError as error:  # a full disk, a vanished folder
+        _emit("error", code=2, message=f"{error.filename or 'writing'}: {error.strerror or error}")
         return 2
     except NonFiniteLossError as error:
         _emit("error", code=1, message=str(error))
@@ -99,19 +102,21 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
     training.add_argument("--resume", action="store_true")
     training.add_argument("--checkpoint-every", metavar="STEPS|SECONDSs")
     training.add_argument("--keep-checkpoints", type=int, default=CheckpointPolicy.keep)
-    evaluation = commands.add_parser("evaluate", help="measure the newest checkpoint of a run")
+    evaluation = commands.add_parser("evaluate", help="measure a checkpoint of a run")
     evaluation.add_argument("--run", type=Path, required=True)
     evaluation.add_argument("--split", choices=("train", "test"), default="test")
     evaluation.add_argument("--data-dir", help="where the data are now, if they have moved")
-    prediction = commands.add_parser("predict", help="the outputs of the newest checkpoint of a run for image files")
+    prediction = commands.add_parser("predict", help="the outputs of a checkpoint of a run for image files")
     prediction.add_argument("--run", type=Path, required=True)
     prediction.add_argument("images", type=Path, nargs="*")
     prediction.add_argument("--folder", type=Path, help="has inputs.npy, used instead; gets outputs.npy")
-    exporting = commands.add_parser("export", help="write the newest checkpoint of a run as an ONNX file")
+    exporting = commands.add_parser("export", help="write a checkpoint of a run as an ONNX file")
     exporting.add_argument("--run", type=Path, required=True)
     exporting.add_argument("--folder", type=Path, required=True, help="has inputs.npy; gets model.onnx, outputs.npz")
     exporting.add_argument("--layout", choices=("nchw", "nhwc"), default="nchw")
     exporting.add_argument("--opset", type=int, default=18)
+    for reading in (evaluation, prediction, exporting):
+        reading.add_argument("--checkpoint", type=checkpoint_choice.parse, default="newest", metavar="newest|best|STEP")
     learning = commands.add_parser("lesson", help="a worked example")
     learning.add_argument("name", choices=course.LESSONS)
     learning.add_argument("--seed", type=int, default=420)
@@ -141,26 +146,35 @@ def _evaluate(options: argparse.Namespace) -> None:
     run, recipe = _trained(options.run)
     if options.data_dir is not None:
         recipe = recipe.replace(data_dir=options.data_dir)
-    _emit("result", **evaluate(recipe, _load(recipe), run, options.split, on_notice=_notice))
+    _emit("result", **evaluate(recipe, _load(recipe), run, options.split, choice=options.checkpoint, on_notice=_notice))
 
 
 def _predict(options: argparse.Namespace) -> None:
     run, recipe = _trained(options.run)
     if options.folder is not None:
-        outputs = predict(run, np.load(options.folder / "inputs.npy"), on_notice=_notice)
+        inputs = np.load(options.folder / "inputs.npy")
+        outputs = predict(run, inputs, choice=options.checkpoint, on_notice=_notice)
         np.save(options.folder / "outputs.npy", outputs)
         _emit("result")
         return
     data = run.trained_on()
     given = pictures.read(options.images, recipe.input, shape=data.input_shape, trained_on=data.name)
-    _emit("result", outputs=predict(run, given.inputs, on_notice=_notice).tolist())
+    outputs = predict(run, given.inputs, choice=options.checkpoint, on_notice=_notice)
+    _emit("result", outputs=outputs.tolist())
 
 
 def _export(options: argparse.Namespace) -> None:
     run, recipe = _trained(options.run)
-    notices: list[str] = []
-    export(recipe, run, options.folder, layout=options.layout, opset=options.opset, on_notice=notices.append)
-    _emit("result", notices=notices)
+    export(
+        recipe,
+        run,
+        options.folder,
+        layout=options.layout,
+        opset=options.opset,
+        choice=options.checkpoint,
+        on_notice=_notice,
+    )
+    _emit("result")
 
 
 def _lesson(options: argparse.Namespace) -> None:

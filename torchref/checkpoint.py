@@ -1,4 +1,4 @@
-"""Checkpoint files of a run: RUN/checkpoints/step-00000123.pt, the newest of them.
+"""Checkpoint files of a run: RUN/checkpoints/step-00000123.pt.
 
 Each is a dict that torch.load(weights_only=True) reads, and whole: it replaces its name in one step.
 """
@@ -12,6 +12,8 @@ from typing import Any
 
 import torch
 
+from jaxnn import checkpoint_choice
+from jaxnn.checkpoint_choice import Choice
 from jaxnn.checkpoint_policy import CheckpointPolicy
 from jaxnn.data import UserError
 from jaxnn.run_dir import RunDir, write_atomically
@@ -23,26 +25,34 @@ def save(run: RunDir, state: dict[str, Any], *, keep: int = CheckpointPolicy.kee
     """Writes the state and removes all files but the newest ``keep`` and the one with the highest test accuracy."""
     content = io.BytesIO()
     torch.save(state, content)
-    write_atomically(run.checkpoints / f"step-{state['step']:08d}.pt", content.getvalue())
-    for path in _newest_first(run)[keep:]:
-        if _step(path) != best_step(state["rows"]):
-            path.unlink()
+    path = _path(run, state["step"])
+    with run.writing(path):
+        write_atomically(path, content.getvalue())
+        for step in _steps(run)[:-keep]:
+            if step != best_step(state["rows"]):
+                _path(run, step).unlink()
 
 
-def load(run: RunDir, on_notice: Callable[[str], None]) -> dict[str, Any] | None:
-    """The newest state that can be read, on the CPU; None if the run has no checkpoint.
+def load(run: RunDir, on_notice: Callable[[str], None], choice: Choice = "newest") -> dict[str, Any] | None:
+    """The state chosen, on the CPU; None if the run has no checkpoint.
 
-    Says through ``on_notice`` which damaged files it passed over. Raises UserError if all are damaged.
+    The newest is that which can be read; says through ``on_notice`` which damaged files it passed over. Raises
+    UserError if it is not there or damaged.
     """
-    paths = _newest_first(run)
-    for path in paths:
-        try:
-            return _read(path)
-        except Exception as error:  # a damaged file can fail anywhere in its reader
-            on_notice(f"{path} is damaged and is passed over ({type(error).__name__})")
-    if paths:
-        raise UserError(f"none of the checkpoints in {run.checkpoints} can be read; train anew with --overwrite")
-    return None
+
+    def best() -> int | None:
+        newest = load(run, on_notice)
+        rows, there = [] if newest is None else newest["rows"], _steps(run)
+        return best_step([row for row in rows if row["step"] in there])
+
+    return checkpoint_choice.find(
+        choice,
+        run.checkpoints,
+        steps=lambda: _steps(run),
+        best=best,
+        read=lambda step: _read(_path(run, step)),
+        notice=on_notice,
+    )
 
 
 def best_step(rows: list[dict[str, Any]]) -> int | None:
@@ -52,22 +62,25 @@ def best_step(rows: list[dict[str, Any]]) -> int | None:
 
 def discard_after(run: RunDir, step: int) -> None:
     """Removes files of later steps: the damaged ones that ``load`` passed over."""
-    for path in _newest_first(run):
-        if _step(path) > step:
-            path.unlink()
+    for later in _steps(run):
+        if later > step:
+            _path(run, later).unlink()
 
 
 def _read(path: Path) -> dict[str, Any]:
-    with zipfile.ZipFile(path) as archive:
-        if archive.testzip() is not None:  # torch.load itself does not look at the checksums
-            raise ValueError("checksum")
-    return torch.load(path, map_location="cpu", weights_only=True)
+    try:
+        with zipfile.ZipFile(path) as archive:
+            if archive.testzip() is not None:  # torch.load itself does not look at the checksums
+                raise ValueError("checksum")
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # a damaged file can fail anywhere in its reader
+        raise UserError(f"the checkpoint {path} is damaged ({type(error).__name__})") from error
 
 
-def _newest_first(run: RunDir) -> list[Path]:
-    found = [path for path in run.checkpoints.glob("step-*.pt") if _NAME.fullmatch(path.name)]
-    return sorted(found, key=_step, reverse=True)
+def _path(run: RunDir, step: int) -> Path:
+    return run.checkpoints / f"step-{step:08d}.pt"
 
 
-def _step(path: Path) -> int:
-    return int(path.stem.removeprefix("step-"))
+def _steps(run: RunDir) -> list[int]:
+    """Ascending."""
+    return sorted(int(found[1]) for path in run.checkpoints.glob("step-*.pt") if (found := _NAME.fullmatch(path.name)))

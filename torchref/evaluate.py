@@ -6,6 +6,7 @@ from typing import Any, Literal
 import torch
 from torch import nn
 
+from jaxnn.checkpoint_choice import Choice
 from jaxnn.data import Dataset, UserError
 from jaxnn.recipe import Recipe
 from jaxnn.run_dir import RunDir
@@ -50,16 +51,17 @@ def evaluate(
     run: RunDir,
     split: Literal["train", "test"] = "test",
     *,
+    choice: Choice = "newest",
     on_notice: Callable[[str], None] = lambda text: None,
 ) -> dict[str, Any]:
-    """``measure`` of the run's newest checkpoint: test_loss, test_accuracy, class_accuracy, confusion, examples.
+    """``measure`` of the run's checkpoint chosen: test_loss, test_accuracy, class_accuracy, confusion, examples.
 
     On the test split they equal the last row of metrics.jsonl; for the training split the names stay the
-    same. Raises UserError if there is no readable checkpoint, or if it does not fit the recipe and the data.
+    same. Raises UserError if there is no such readable checkpoint, or if it does not fit the recipe and the data.
     """
     classes, device = len(dataset.classes), precision.device()
     losses.build(recipe.loss, classes=classes)  # refuses a data set that the loss does not fit
-    model = trained(recipe, run, dataset.name, dataset.input_shape, classes, on_notice)
+    model = trained(recipe, run, dataset.name, dataset.input_shape, classes, on_notice, choice)
     result = measure(model, recipe, tensors.load(getattr(dataset, split), device), classes)
     return {"test_loss": result.pop("loss"), "test_accuracy": result.pop("accuracy")} | result
 
@@ -71,12 +73,13 @@ def trained(
     input_shape: tuple[int, ...],
     classes: int,
     on_notice: Callable[[str], None],
+    choice: Choice = "newest",
 ) -> nn.Module:
-    """The model of the run's newest readable checkpoint, on its device, in training mode.
+    """The model of the run's checkpoint chosen, on its device, in training mode.
 
     Raises UserError if there is none, or if it does not fit the data set called ``data``.
     """
-    state = checkpoint.load(run, on_notice)
+    state = checkpoint.load(run, on_notice, choice)
     if state is None:
         raise UserError(f"{run.path} has no checkpoint yet; train it first")
     outputs = 1 if recipe.loss.binary else classes

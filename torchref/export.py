@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from jaxnn.checkpoint_choice import Choice
 from jaxnn.data import UserError
 from jaxnn.recipe import Recipe
 from jaxnn.run_dir import RunDir
@@ -33,14 +34,15 @@ def export(
     *,
     layout: Literal["nchw", "nhwc"],
     opset: int,
+    choice: Choice = "newest",
     on_notice: Callable[[str], None],
 ) -> None:
     """Writes ``folder``/model.onnx (float32, any batch size), ``folder``/outputs.npz and ``folder``/weights.npz.
 
     ``folder``/inputs.npy has the inputs, normalized and with channels last; ``first`` in outputs.npz is what the model
-    computes for the first of them alone, ``all`` for all. Raises UserError if there is no readable checkpoint.
+    computes for the first of them alone, ``all`` for all. Raises UserError if there is no such readable checkpoint.
     """
-    state = checkpoint.load(run, on_notice)
+    state = checkpoint.load(run, on_notice, choice)
     if state is None:
         raise UserError(f"{run.path} has no checkpoint yet; train it first")
     inputs = torch.tensor(np.load(folder / "inputs.npy"))

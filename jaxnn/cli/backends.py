@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from jaxnn import compilation_cache, course, threads, together
+from jaxnn.checkpoint_choice import Choice
 from jaxnn.checkpoint_policy import CheckpointPolicy
 from jaxnn.cli.console import TrainingDisplay
 from jaxnn.cli.event_log import EventLog
@@ -57,7 +58,7 @@ def train(
         try:
             arguments = ["train", "--out", str(job.run.path), *options]
             record = None if event_log is None else event_log.of_pytorch(job)
-            return [_torch_process(arguments, job.recipe.to_json(), display, record)]
+            return [_torch_process(arguments, display.notice, job.recipe.to_json(), display, record)]
         except Ended as failed:
             if failed.code != 1:
                 raise
@@ -103,30 +104,43 @@ def groups(framework: Framework, jobs: Sequence[Job], memory_limit: int | None) 
 
 
 def evaluate(
-    framework: Framework, recipe: Recipe, dataset: Dataset, run: RunDir, split: str, notice: Callable[[str], None]
+    framework: Framework,
+    recipe: Recipe,
+    dataset: Dataset,
+    run: RunDir,
+    split: str,
+    notice: Callable[[str], None],
+    *,
+    checkpoint: Choice = "newest",
 ) -> dict[str, Any]:
-    """Loss, accuracies and confusion matrix of the run's newest checkpoint."""
+    """Loss, accuracies and confusion matrix of the run's checkpoint chosen."""
     if framework == "torch":
         moved = [] if recipe.data_dir is None else ["--data-dir", recipe.data_dir]
-        return _torch_process(["evaluate", "--run", str(run.path), "--split", split, *moved], "", None)
+        return _torch_process(["evaluate", *_of(run, checkpoint), "--split", split, *moved], notice)
     threads.choose(recipe, dataset)  # as in training: other threads would add in another order
     compilation_cache.choose()
     from jaxnn import loop
 
-    return loop.evaluate(recipe, dataset, run, split=split, notice=notice)
+    return loop.evaluate(recipe, dataset, run, split=split, checkpoint=checkpoint, notice=notice)
 
 
 def predict(
-    framework: Framework, run: RunDir, images: Sequence[Path], inputs: np.ndarray, notice: Callable[[str], None]
+    framework: Framework,
+    run: RunDir,
+    images: Sequence[Path],
+    inputs: np.ndarray,
+    notice: Callable[[str], None],
+    *,
+    checkpoint: Choice = "newest",
 ) -> np.ndarray:
-    """The outputs of the run's newest checkpoint, (images, outputs), for the files ``images``, read as ``inputs``."""
+    """The outputs of the run's checkpoint chosen, (images, outputs), for the files ``images``, read as ``inputs``."""
     if framework == "torch":
         paths = [str(path.resolve()) for path in images]  # none looks like an option
-        return np.array(_torch_process(["predict", "--run", str(run.path), *paths], "", None)["outputs"])
+        return np.array(_torch_process(["predict", *_of(run, checkpoint), *paths], notice)["outputs"])
     compilation_cache.choose()
     from jaxnn import prediction
 
-    return prediction.predict(run, inputs, notice=notice)
+    return prediction.predict(run, inputs, checkpoint=checkpoint, notice=notice)
 
 
 def outputs(framework: Framework, run: RunDir, inputs: np.ndarray, notice: Callable[[str], None]) -> np.ndarray:
@@ -134,7 +148,7 @@ def outputs(framework: Framework, run: RunDir, inputs: np.ndarray, notice: Calla
     if framework == "torch":
         with tempfile.TemporaryDirectory() as folder:
             np.save(Path(folder) / "inputs.npy", inputs)
-            _torch_process(["predict", "--run", str(run.path), "--folder", folder], "", None)
+            _torch_process(["predict", *_of(run, "newest"), "--folder", folder], notice)
             return np.load(Path(folder) / "outputs.npy")
     compilation_cache.choose()
     from jaxnn import prediction
@@ -150,19 +164,19 @@ def weights(framework: Framework, recipe: Recipe, run: RunDir, notice: Callable[
     return export_run.weights_of(run, recipe, framework, notice)
 
 
-def export_torch(run: RunDir, folder: Path, notice: Callable[[str], None], *, layout: str, opset: int) -> None:
+def export_torch(
+    run: RunDir, folder: Path, notice: Callable[[str], None], *, checkpoint: Choice, layout: str, opset: int
+) -> None:
     """Has PyTorch write a run's model and what it computes for ``folder``/inputs.npy; see torchref.export."""
     options = ["--layout", layout, "--opset", str(opset)]
-    result = _torch_process(["export", "--run", str(run.path), "--folder", str(folder), *options], "", None)
-    for text in result["notices"]:
-        notice(text)
+    _torch_process(["export", *_of(run, checkpoint), "--folder", str(folder), *options], notice)
 
 
 def lesson(framework: Framework, name: str, seed: int) -> course.Lesson:
     """What the lesson ``name`` finds out. Raises UserError if ``framework`` is not installed."""
     if framework == "torch":
         _require_installed(framework)
-        found = _torch_process(["lesson", name, "--seed", str(seed)], "", None)
+        found = _torch_process(["lesson", name, "--seed", str(seed)], _ignore)
         return course.lesson(found["numbers"], found["words"])
     compilation_cache.choose()
     import jax
@@ -200,10 +214,19 @@ def _handled(handler: Callable[[int, Any], None]) -> Iterator[None]:
             signal.signal(number, previous)
 
 
+def _of(run: RunDir, checkpoint: Choice) -> list[str]:
+    return ["--run", str(run.path), "--checkpoint", str(checkpoint)]
+
+
+def _ignore(text: str) -> None:
+    pass
+
+
 def _torch_process(
     arguments: list[str],
-    stdin: str,
-    display: TrainingDisplay | None,
+    notice: Callable[[str], None],
+    stdin: str = "",
+    display: TrainingDisplay | None = None,
     record: Callable[[str, dict[str, Any]], None] | None = None,
 ) -> dict[str, Any]:
     """Runs ``python -m torchref``; shows, and has recorded, the events that it prints, a JSON object a line."""
@@ -241,8 +264,8 @@ def _torch_process(
                     result = event
                 case "error":
                     message = event["message"]
-                case "notice" if display:
-                    display.notice(event["text"])
+                case "notice":
+                    notice(event["text"])
                 case "progress" if display:
                     display.progress(**event)
                 case "epoch" if display:

@@ -9,6 +9,7 @@ import tyro
 from rich import box
 from rich.table import Table
 
+from jaxnn import checkpoint_choice
 from jaxnn.cli import backends
 from jaxnn.cli.arguments import parse
 from jaxnn.cli.console import stderr, stdout
@@ -19,10 +20,12 @@ from jaxnn.run_dir import RunDir
 
 @dataclass(frozen=True)
 class Options:
-    """Evaluate the newest checkpoint of RUN: accuracy, mean loss, per-class accuracy, confusion matrix."""
+    """Evaluate a checkpoint of RUN: accuracy, mean loss, per-class accuracy, confusion matrix."""
 
     run: tyro.conf.Positional[Path]
     """A run directory that `jaxnn train` wrote."""
+    checkpoint: str = "newest"
+    """newest, best (the highest test accuracy of those kept), or the number of a step."""
     split: Literal["test", "train"] = "test"
     data_dir: Path | None = None
     """Where the data are now, if they have moved since training."""
@@ -34,6 +37,7 @@ def run(argv: list[str]) -> int:
     if not argv:
         raise UserError("name a run: `jaxnn evaluate RUN`")
     options = parse(Options, argv, prog="jaxnn evaluate")
+    checkpoint = checkpoint_choice.parse(options.checkpoint)
     directory = directory_of(options.run)
     recipe, framework = directory.read_recipe()
     if options.data_dir is not None:
@@ -47,7 +51,7 @@ def run(argv: list[str]) -> int:
     if directory.data_fingerprint() not in (None, dataset.fingerprint):
         notice(f"{dataset.source} is not the data that {options.run} was trained on")
     result = {"run": str(options.run), "split": options.split}
-    result |= backends.evaluate(framework, recipe, dataset, directory, options.split, notice)
+    result |= backends.evaluate(framework, recipe, dataset, directory, options.split, notice, checkpoint=checkpoint)
     if options.json:
         print(json_format.dumps(result))
     else:

@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 import tyro
 
-from jaxnn import run_dir
+from jaxnn import checkpoint_choice, run_dir
 from jaxnn.cli import backends, export_programs, export_weights
 from jaxnn.cli.arguments import parse
 from jaxnn.cli.console import stderr, stdout
@@ -20,12 +20,14 @@ from jaxnn.run_dir import RunDir
 
 @dataclass(frozen=True)
 class Options:
-    """Write the model of RUN's newest checkpoint to FILE, once it is seen to compute what the run's does."""
+    """Write the model of a checkpoint of RUN to FILE, once it is seen to compute what the run's does."""
 
     run: tyro.conf.Positional[Path]
     """A run directory that `jaxnn train` wrote."""
     file: tyro.conf.Positional[Path]
     """The file to write; its ending says the format: .onnx, .stablehlo, or a state_dict: .pt, .pth, .safetensors."""
+    checkpoint: str = "newest"
+    """newest, best (the highest test accuracy of those kept), or the number of a step."""
     layout: Literal["nchw", "nhwc"] = "nchw"
     """Images in the file's input: channels first, as PyTorch has them, or last."""
     data_dir: Path | None = None
@@ -50,6 +52,7 @@ def run(argv: list[str]) -> int:
     write = _FORMATS.get(options.file.suffix.lower())
     if write is None:
         raise UserError(f"{options.file}: the ending must be one of {', '.join(_FORMATS)}, which says the format")
+    checkpoint = checkpoint_choice.parse(options.checkpoint)
     directory = RunDir(options.run)
     recipe, framework = directory.read_recipe()
     run_dir.require_file(options.file, overwrite=options.overwrite)
@@ -61,7 +64,17 @@ def run(argv: list[str]) -> int:
     began = time.perf_counter()
     result = {"run": str(options.run), "file": str(options.file)}
     result |= write(
-        Export(directory, recipe, framework, options.file, options.layout, options.data_dir, options.overwrite, notice)
+        Export(
+            run=directory,
+            checkpoint=checkpoint,
+            recipe=recipe,
+            framework=framework,
+            file=options.file,
+            layout=options.layout,
+            data_dir=options.data_dir,
+            overwrite=options.overwrite,
+            notice=notice,
+        )
     )
     result |= {"bytes": options.file.stat().st_size, "seconds": time.perf_counter() - began}
     if options.json:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from jaxnn import compilation_cache
+from jaxnn.checkpoint_choice import Choice
 from jaxnn.cli import backends
 from jaxnn.cli.train import load
 from jaxnn.data import Dataset
@@ -21,11 +22,12 @@ if TYPE_CHECKING:
     from jaxnn.trained import Description
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Export:
-    """What to write: the newest checkpoint of a run, to ``file``, which may be written. ``notice`` tells the user."""
+    """What to write: a checkpoint of a run, to ``file``, which may be written. ``notice`` tells the user."""
 
     run: RunDir
+    checkpoint: Choice
     recipe: Recipe
     framework: Framework
     file: Path
@@ -61,7 +63,7 @@ def _from_jax(export: Export, name: str, program: Any) -> dict[str, Any]:
     from jaxnn import trained
     from jaxnn.interop import agreement
 
-    model = trained.load(export.run, export.recipe, export.notice)
+    model = trained.load(export.run, export.recipe, export.notice, checkpoint=export.checkpoint)
     inputs, kind = _inputs(export, model)
     content = program.convert(model, export.layout)
     runners = {"JAX": agreement.jax_runner(model)}
@@ -83,7 +85,9 @@ def _from_torch(export: Export) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         np.save(folder / "inputs.npy", inputs)
-        backends.export_torch(export.run, folder, export.notice, layout=export.layout, opset=onnx.OPSET)
+        backends.export_torch(
+            export.run, folder, export.notice, checkpoint=export.checkpoint, layout=export.layout, opset=onnx.OPSET
+        )
         content = onnx.described(folder / "model.onnx", described, export.layout)
         with np.load(folder / "outputs.npz") as saved:
             outputs = dict(saved)

@@ -14,7 +14,7 @@ def weights(export: Export) -> dict[str, Any]:
     compilation_cache.choose()
     from jaxnn.interop import export_run
 
-    of = export.run, export.recipe, export.framework, export.notice
+    of = export.run, export.recipe, export.framework, export.notice, export.checkpoint
     if importlib.util.find_spec("torch") is None and export.file.suffix == ".safetensors":
         export.notice("PyTorch is not installed: the state of the training, a .pt file, is not written")
         arrays = export_run.weights_of(*of)

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import tyro
 
-from jaxnn import plots, run_dir
+from jaxnn import checkpoint_choice, plots, run_dir
 from jaxnn.cli import backends
 from jaxnn.cli.arguments import parse
 from jaxnn.cli.console import stderr
@@ -20,12 +20,14 @@ from jaxnn.report import probabilities
 
 @dataclass(frozen=True)
 class Options:
-    """The most probable classes of picture files, by the newest checkpoint of RUN. The data set is not needed."""
+    """The most probable classes of picture files, by a checkpoint of RUN. The data set is not needed."""
 
     run: tyro.conf.Positional[Path]
     """A run directory that `jaxnn train` wrote, of an image recipe."""
     images: tyro.conf.Positional[tuple[Path, ...]]
     """PNG, JPEG, BMP or WEBP files of any size."""
+    checkpoint: str = "newest"
+    """newest, best (the highest test accuracy of those kept), or the number of a step."""
     top: int = 3
     """How many classes to show of each."""
     plot: Path | None = None
@@ -44,6 +46,7 @@ def run(argv: list[str]) -> int:
         raise UserError(f"name pictures: `jaxnn predict {options.run} IMAGE...`")
     if options.top < 1:
         raise UserError(f"--top must be at least 1, but it is {options.top}")
+    checkpoint = checkpoint_choice.parse(options.checkpoint)
     if options.plot is not None:
         run_dir.require_file(options.plot, overwrite=options.overwrite)
     directory = directory_of(options.run)
@@ -59,7 +62,7 @@ def run(argv: list[str]) -> int:
 
     for note in given.notes:
         notice(note)
-    outputs = backends.predict(framework, directory, options.images, given.inputs, notice)
+    outputs = backends.predict(framework, directory, options.images, given.inputs, notice, checkpoint=checkpoint)
     predictions = [
         {"image": str(path), "inverted": inverted, "top": _top(row, data.classes, options.top)}
         for path, inverted, row in zip(options.images, given.inverted, probabilities(outputs), strict=True)

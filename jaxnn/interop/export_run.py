@@ -1,4 +1,4 @@
-"""A run's newest checkpoint as PyTorch's files have it: the model's state_dict, and the state of the training."""
+"""A checkpoint of a run as PyTorch's files have it: the model's state_dict, and the state of the training."""
 
 from collections.abc import Callable
 from typing import Any
@@ -7,6 +7,7 @@ import numpy as np
 
 from jaxnn import precision, streams, trained
 from jaxnn.checkpoint import Checkpoints, Saved
+from jaxnn.checkpoint_choice import Choice
 from jaxnn.data.order import batching
 from jaxnn.errors import UserError
 from jaxnn.interop import rng, state_dict, training_state
@@ -20,28 +21,34 @@ from jaxnn.trained import Structure
 Notice = Callable[[str], None]
 
 
-def from_run(run: RunDir, recipe: Recipe, framework: Framework, notice: Notice) -> tuple[Arrays, dict[str, Any]]:
+def from_run(
+    run: RunDir, recipe: Recipe, framework: Framework, notice: Notice, checkpoint: Choice = "newest"
+) -> tuple[Arrays, dict[str, Any]]:
     """The state_dict and, with PyTorch's tensors, what ``training_state`` describes.
 
-    Raises UserError if the run has no checkpoint that can be read.
+    Raises UserError if the run has no such checkpoint that can be read.
     """
-    return _from_torch(run, notice) if framework == "torch" else _from_jax(run, recipe, notice)
+    if framework == "torch":
+        return _from_torch(run, notice, checkpoint)
+    return _from_jax(run, recipe, notice, checkpoint)
 
 
-def weights_of(run: RunDir, recipe: Recipe, framework: Framework, notice: Notice) -> Arrays:
+def weights_of(
+    run: RunDir, recipe: Recipe, framework: Framework, notice: Notice, checkpoint: Choice = "newest"
+) -> Arrays:
     """The state_dict alone, for which a run of JAX needs no PyTorch."""
     if framework == "torch":
-        return _from_torch(run, notice)[0]
+        return _from_torch(run, notice, checkpoint)[0]
     with precision.activate(recipe.precision) as dtypes:
         structure = trained.structure(trained.describe(run, recipe), dtypes.param)
-        _, params, buffers, _ = _saved(run, recipe, structure, notice).state
+        _, params, buffers, _ = _saved(run, recipe, structure, notice, checkpoint).state
         return state_dict.to_torch(structure.rules, params, buffers)
 
 
-def _from_jax(run: RunDir, recipe: Recipe, notice: Notice) -> tuple[Arrays, dict[str, Any]]:
+def _from_jax(run: RunDir, recipe: Recipe, notice: Notice, checkpoint: Choice) -> tuple[Arrays, dict[str, Any]]:
     with precision.activate(recipe.precision) as dtypes:
         structure = trained.structure(trained.describe(run, recipe), dtypes.param)
-        saved = _saved(run, recipe, structure, notice)
+        saved = _saved(run, recipe, structure, notice, checkpoint)
         _, params, buffers, optimizer = saved.state
         training = training_state.write(
             recipe,
@@ -57,11 +64,11 @@ def _from_jax(run: RunDir, recipe: Recipe, notice: Notice) -> tuple[Arrays, dict
     return arrays, training | {"position": position}
 
 
-def _saved(run: RunDir, recipe: Recipe, structure: Structure, notice: Notice) -> Saved:
+def _saved(run: RunDir, recipe: Recipe, structure: Structure, notice: Notice, checkpoint: Choice) -> Saved:
     steps = _steps_per_epoch(run, recipe)
     record = Position.at_epoch(1, steps, {}, precision.DTYPES[recipe.precision]).arrays()
     with Checkpoints(run.checkpoints) as checkpoints:
-        saved = checkpoints.newest(notice, tuple(structure.state), record)
+        saved = checkpoints.find(checkpoint, notice, tuple(structure.state), record)
     if saved is None:
         raise UserError(f"{run.path} has no checkpoint yet; train it first, or continue it with --resume")
     return saved
@@ -81,7 +88,7 @@ def _position(run: RunDir, recipe: Recipe, structure: Structure, saved: Saved) -
         "epoch": at["epoch"],
         "step_in_epoch": done,
         "seconds": at["seconds"],
-        "rows": run.read_metrics(),
+        "rows": [row for row in run.read_metrics() if row["step"] <= saved.step],
     }
     if saved.record is not None and not np.isnan(saved.record["loss"][:done]).any():
         position["losses"] = torch.from_numpy(saved.record["loss"][:done].astype(np.float64))
@@ -108,10 +115,10 @@ def _stream_now(run: RunDir, recipe: Recipe, structure: Structure, position: dic
     return stream.state()
 
 
-def _from_torch(run: RunDir, notice: Notice) -> tuple[Arrays, dict[str, Any]]:
+def _from_torch(run: RunDir, notice: Notice, checkpoint: Choice) -> tuple[Arrays, dict[str, Any]]:
     import torchref.checkpoint
 
-    saved = torchref.checkpoint.load(run, notice)
+    saved = torchref.checkpoint.load(run, notice, checkpoint)
     if saved is None:
         raise UserError(f"{run.path} has no checkpoint yet; train it first, or continue it with --resume")
     arrays = {key: value.contiguous().numpy() for key, value in saved["model"].items()}

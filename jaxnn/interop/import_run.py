@@ -199,14 +199,15 @@ def _stand_in(given: Given, recipe: Recipe) -> Dataset:
 
 @contextlib.contextmanager
 def _created(run: RunDir, recipe: Recipe, framework: Any) -> Iterator[None]:
-    """A new run, of which nothing is left if it cannot be written."""
-    run.create(recipe, framework)
-    try:
-        yield
-    except BaseException:
-        shutil.rmtree(run.checkpoints, ignore_errors=True)
-        for file in (run.recipe_file, run.environment_file, run.metrics_file):
-            file.unlink(missing_ok=True)
-        with contextlib.suppress(OSError):
-            run.path.rmdir()
-        raise
+    """A new run, of which nothing is left if it cannot be written. Raises UserError if another process trains there."""
+    with run.locked():
+        run.create(recipe, framework)
+        try:
+            yield
+        except BaseException:
+            shutil.rmtree(run.checkpoints, ignore_errors=True)
+            for file in (run.recipe_file, run.environment_file, run.metrics_file, run.path / ".lock"):
+                file.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):
+                run.path.rmdir()
+            raise
