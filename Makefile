@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/installed
 
-.PHONY: train test test-slow check audit bench bench-sizes lock
+.PHONY: train test test-slow test-matrix check audit bench bench-sizes lock
 
 train: $(INSTALLED)
 	$(BIN)/jaxnn train mnist-mlp --dataset digits
@@ -16,6 +16,14 @@ test: $(INSTALLED)
 
 test-slow: $(INSTALLED)
 	$(BIN)/python -m pytest -m slow
+
+# The suite on Python 3.11 to 3.13 with the oldest and the newest versions allowed; what cannot be installed is skipped.
+# PYTHONS="3.12", VERSIONS="oldest" and TESTS="jaxnn/data" restrict it; EXTRAS="onnx tensorboard" leaves PyTorch out.
+PYTHONS ?= 3.11 3.12 3.13
+VERSIONS ?= oldest newest
+EXTRAS ?= onnx tensorboard torch
+test-matrix: $(INSTALLED)
+	$(BIN)/python .ci/matrix.py --pythons $(PYTHONS) --versions $(VERSIONS) --extras $(EXTRAS) --tests "$(TESTS)"
 
 check: $(INSTALLED)
 	$(BIN)/ruff format --check .

@@ -9,6 +9,11 @@ from jaxnn.data import cache
 _BYTES = 2**30
 
 
+def folder() -> Path:
+    """Where programs are kept: the user's folder, or jaxnn's, which has one for each number of threads."""
+    return Path(os.environ.get("JAX_COMPILATION_CACHE_DIR") or cache.folder() / "xla")
+
+
 def choose() -> None:
     """A folder in jaxnn's cache, with programs of any compile time, where the user has not said otherwise.
 
@@ -20,10 +25,10 @@ def choose() -> None:
     """
     if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
         threads = os.environ.get("NPROC") or os.cpu_count()
-        folder = cache.folder() / "xla"
+        place = folder()
         with contextlib.suppress(OSError):  # not there yet, or another command removes the same files
-            _prune(folder, _BYTES)
-        os.environ["JAX_COMPILATION_CACHE_DIR"] = str(folder / f"{threads}-threads")
+            _prune(place, _BYTES)
+        os.environ["JAX_COMPILATION_CACHE_DIR"] = str(place / f"{threads}-threads")
     os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
 
 

@@ -9,6 +9,10 @@ import jax
 from jaxnn import precision
 from jaxnn.data import Dataset
 
+_SWITCHES = (
+    *("jax_disable_jit", "jax_debug_nans", "jax_debug_infs", "jax_check_tracer_leaks"),
+    "jax_enable_compilation_cache",
+)
 _PACKAGES = ("jaxnn", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
 
 
@@ -28,4 +32,19 @@ def platform() -> dict[str, Any]:
         "precision": precision.flags(),
         "xla_flags": os.environ.get("XLA_FLAGS", ""),
         "nproc": os.environ.get("NPROC"),  # see jaxnn.threads
+    }
+
+
+def facts() -> dict[str, Any]:
+    """The platform with what `jaxnn doctor` asks for: switches, the GPU's compute capability, threads on a CPU.
+
+    XLA's CPU client takes NPROC, or else a thread for each processor that the process may run on.
+    """
+    config: Any = jax.config  # its attributes are made at run time
+    affinity = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    threads = os.environ.get("NPROC", "")
+    return platform() | {
+        "switches": {name: getattr(config, name) for name in _SWITCHES},
+        "compute_capability": getattr(jax.devices()[0], "compute_capability", None),
+        "threads": int(threads) if threads.isdecimal() else affinity,
     }

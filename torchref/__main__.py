@@ -1,11 +1,12 @@
 """The child process of `jaxnn train --framework torch`, of `evaluate`, `predict` and `export` on such a run,
-and of `lesson --framework torch`.
+and of `lesson --framework torch` and `doctor`.
 
     python -m torchref train --out PATH [--resume] [--checkpoint-every N] < recipe.json
     python -m torchref evaluate --run PATH [--checkpoint newest] [--split test] [--data-dir DIR]
     python -m torchref predict --run PATH [--checkpoint newest] IMAGE... | --folder DIR
     python -m torchref export --run PATH [--checkpoint newest] --folder DIR [--layout nchw] [--opset 18]
     python -m torchref lesson NAME [--seed S]
+    python -m torchref environment
 
 Prints one JSON object a line: {"event": "ready" | "notice" | "progress" | "epoch" | "result" | "error", ...}.
 Exit codes: 0 done, 1 a loss was not finite, 2 bad input, 130 and 143 interrupted.
@@ -27,10 +28,11 @@ from jaxnn.checkpoint_policy import CheckpointPolicy
 from jaxnn.data import Dataset, UserError, pictures
 from jaxnn.recipe import Recipe
 from jaxnn.run_dir import Interrupted, NonFiniteLossError, RunDir
-from torchref import lessons
+from torchref import environment, lessons
 from torchref.evaluate import evaluate
 from torchref.export import export
 from torchref.loop import train
+from torchref.precision import device
 from torchref.prediction import predict
 
 
@@ -72,8 +74,10 @@ def main(arguments: list[str] | None = None) -> int:
             _predict(options)
         elif options.command == "export":
             _export(options)
-        else:
+        elif options.command == "lesson":
             _lesson(options)
+        else:
+            _emit("result", **environment.facts(device()))
         return 0
     except BrokenPipeError:  # nobody listens any more
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -120,6 +124,7 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
     learning = commands.add_parser("lesson", help="a worked example")
     learning.add_argument("name", choices=course.LESSONS)
     learning.add_argument("--seed", type=int, default=420)
+    commands.add_parser("environment", help="versions, devices, threads, precision flags")
     return parser.parse_args(arguments)
 
 

@@ -3,6 +3,7 @@
 import importlib.metadata
 from typing import Any
 
+import threadpoolctl
 import torch
 
 from jaxnn.data import Dataset
@@ -29,4 +30,27 @@ def platform(device: torch.device) -> dict[str, Any]:
             "cudnn_allow_tf32": torch.backends.cudnn.allow_tf32,
             "deterministic_algorithms": torch.are_deterministic_algorithms_enabled(),
         },
+    }
+
+
+def facts(device: torch.device) -> dict[str, Any]:
+    """The platform with what `jaxnn doctor` asks for: all GPUs, TF32 in products, the OpenMP runtimes loaded here.
+
+    jaxnn.data, which every run imports, brings scikit-learn's.
+    """
+    import sklearn.datasets  # noqa: F401
+
+    described = platform(device)
+    on_gpu = device.type == "cuda"
+    return described | {
+        "devices": [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())] or ["cpu"],
+        "cuda": torch.version.cuda,
+        "compute_capability": "{}.{}".format(*torch.cuda.get_device_capability(device)) if on_gpu else None,
+        "precision": described["precision"] | {"matmul_allow_tf32": torch.backends.cuda.matmul.allow_tf32},
+        "interop_threads": torch.get_num_interop_threads(),
+        "openmp": [
+            {"prefix": pool["prefix"], "path": pool["filepath"]}
+            for pool in threadpoolctl.threadpool_info()
+            if pool["user_api"] == "openmp"
+        ],
     }

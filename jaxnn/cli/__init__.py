@@ -24,6 +24,7 @@ _COMMANDS = {
     "parity": "compare JAX with PyTorch: recipes, your own port, or two recordings",
     "bench": "measure against PyTorch and a plain flax loop; withheld where they do not agree",
     "lesson": "worked examples: what the documents show, step by step",
+    "doctor": "versions, devices, precision, threads, caches and data of this machine, and the traps in them",
     "data": "list, fetch, check or show data sets",
 }
 

@@ -187,6 +187,11 @@ def lesson(framework: Framework, name: str, seed: int) -> course.Lesson:
         return lessons.run(name, seed=seed)
 
 
+def torch_facts() -> dict[str, Any]:
+    """What PyTorch says of itself and its devices; see torchref.environment. Raises Ended if it cannot start."""
+    return _torch_process(["environment"], "", None, errors=subprocess.DEVNULL)
+
+
 @contextlib.contextmanager
 def _stop_signals() -> Iterator[list[int]]:
     """Inside, SIGINT and SIGTERM are noted in the list, for the loop to stop at its next pause; the third one kills.
@@ -228,8 +233,13 @@ def _torch_process(
     stdin: str = "",
     display: TrainingDisplay | None = None,
     record: Callable[[str, dict[str, Any]], None] | None = None,
+    *,
+    errors: int | None = None,
 ) -> dict[str, Any]:
-    """Runs ``python -m torchref``; shows, and has recorded, the events that it prints, a JSON object a line."""
+    """Runs ``python -m torchref``; shows, and has recorded, the events that it prints, a JSON object a line.
+
+    ``errors``: where its standard error goes, as subprocess has it.
+    """
     command = [sys.executable, "-m", "torchref", *arguments]
     ready, received = False, 0
 
@@ -242,7 +252,7 @@ def _torch_process(
     # A session of its own: a terminal's Ctrl-C comes to this process alone, which passes it on once.
     with (
         subprocess.Popen(  # nosec B603  # this interpreter and torchref, without a shell
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, start_new_session=True
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors, text=True, start_new_session=True
         ) as child,
         _handled(pass_on),
     ):

@@ -23,6 +23,7 @@ LINES = {
 }  # fmt: skip
 
 
+@pytest.mark.torch
 @pytest.mark.parametrize("name", LINES)
 def test_lines_are_the_documents_and_the_same_in_both(
     name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]

@@ -4,8 +4,11 @@ import shutil
 from pathlib import Path
 from typing import Any, cast
 
-import numpy as np
 import pytest
+
+pytest.importorskip("tensorboard")
+
+import numpy as np
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from jaxnn import recipes
@@ -71,7 +74,7 @@ def test_steps_trained_again_have_one_point(framework: str, tmp_path: Path) -> N
         assert found[tag] == expected[tag], tag
 
 
-@pytest.mark.parametrize("framework", ["jax", "torch"])
+@pytest.mark.parametrize("framework", ["jax", pytest.param("torch", marks=pytest.mark.torch)])
 def test_a_log_begun_later_has_the_rows_from_before(framework: str, tmp_path: Path) -> None:
     command = [*DIGITS, "--framework", framework, "--out", str(tmp_path / "run")]
     assert main([*command, "--epochs", "2"]) == 0

@@ -9,10 +9,13 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
+import pytest
+
+pytest.importorskip("onnx")
+
 import jax
 import numpy as np
 import onnx
-import pytest
 from flax import nnx
 
 from jaxnn import data, environment, models, recipes
@@ -148,6 +151,7 @@ def test_another_precision_and_data_that_are_gone(tmp_path: Path, capsys: pytest
     assert "/nowhere.csv" in said.err and "trained in float64: the file is, and is checked, in float32" in said.err
 
 
+@pytest.mark.torch
 @pytest.mark.parametrize("layout", ["nchw", "nhwc"])
 def test_a_run_of_pytorch(layout: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     run, file = tmp_path / "run", tmp_path / "model.onnx"

@@ -45,6 +45,7 @@ def test_the_surface_is_written_where_out_says(tmp_path: Path, capsys: pytest.Ca
     assert "minimum at [1.000, 1.000]" in printed
 
 
+@pytest.mark.torch
 def test_pytorch_s_lesson_comes_from_its_own_process(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["lesson", "autograd", "--framework", "torch", "--json"]) == 0
     found = json.loads(capsys.readouterr().out)

@@ -45,6 +45,7 @@ def predictions(capsys: pytest.CaptureFixture[str], run: Path, paths: list[Path]
     return json.loads(capsys.readouterr().out.splitlines()[-1])["predictions"]
 
 
+@pytest.mark.torch
 def test_predictions_are_those_of_the_evaluation(
     runs: Runs, digits: list[Path], capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -58,6 +59,7 @@ def test_predictions_are_those_of_the_evaluation(
         assert mine == pytest.approx(other, abs=1e-9) and sum(mine.values()) == pytest.approx(1)
 
 
+@pytest.mark.torch
 def test_an_inverted_digit_is_told(runs: Runs, digits: list[Path], capsys: pytest.CaptureFixture[str]) -> None:
     inverted = digits[0].with_name("inverted.png")
     Image.fromarray(255 - np.asarray(Image.open(digits[0]))).resize((112, 112), Image.Resampling.NEAREST).save(inverted)
@@ -99,6 +101,7 @@ def test_a_run_on_the_user_s_own_pictures_outlives_them(tmp_path: Path, capsys: 
     assert found == in_memory and found["top"][0]["class"] == "red"
 
 
+@pytest.mark.torch
 def test_photos_of_many_sizes_are_the_same_to_both_frameworks(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -145,6 +148,7 @@ def test_outputs_become_probabilities(outputs: object, expected: object) -> None
     np.testing.assert_allclose(probabilities(np.asarray(outputs)), np.asarray(expected), rtol=1e-12, atol=1e-15)
 
 
+@pytest.mark.torch
 def test_mistakes_are_one_sentence(runs: Runs, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     main(["train", "csv", "--dataset", "iris", "--steps", "1", "--out", str(tmp_path / "table"), "--json"])
     (tmp_path / "text.png").write_text("no picture")

@@ -1,8 +1,11 @@
 """Layers that no recipe has, as ONNX: pooling with borders, in both layouts."""
 
+import pytest
+
+pytest.importorskip("onnx")
+
 import jax
 import onnx as onnx_format
-import pytest
 from flax import nnx
 
 from jaxnn import nn, recipes

@@ -5,9 +5,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pytest
+
+pytest.importorskip("torch")
+
 import ml_dtypes
 import numpy as np
-import pytest
 import safetensors.numpy
 import torch
 

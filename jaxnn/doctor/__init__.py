@@ -1,0 +1,1 @@
+"""What this machine gives to a run, and the known traps in it: `jaxnn doctor`."""
