@@ -8,23 +8,35 @@ CHECKPOINTS/.STEP.removed/          being removed
 
 import hashlib
 import json
+import math
 import os
 import shutil
 import time
 from collections.abc import Callable
 from concurrent.futures import Future
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
 import numpy as np
 import orbax.checkpoint as ocp
+import pydantic
 
-from jaxnn import checkpoint_choice, quiet_orbax
+from jaxnn import checkpoint_choice, limits, quiet_orbax
 from jaxnn.checkpoint_choice import Choice
 from jaxnn.checkpoint_policy import CheckpointPolicy
 from jaxnn.errors import UserError
 from jaxnn.run_dir import RunDir, sync_folder, write_atomically
+
+
+@dataclass(frozen=True)
+class _Facts:
+    test_accuracy: pydantic.FiniteFloat | None
+    sha256: dict[str, str]
+
+
+_FACTS = pydantic.TypeAdapter(_Facts)
 
 
 class Saved(NamedTuple):
@@ -52,6 +64,7 @@ class Checkpoints:
         quiet_orbax.silence()
         self.folder, self._keep = folder, keep
         self._orbax = ocp.Checkpointer(ocp.CompositeCheckpointHandler())
+        self._arrays: Any = ocp.StandardCheckpointHandler()
         self._pending: Future[None] | None = None
 
     @property
@@ -93,12 +106,13 @@ class Checkpoints:
         if record is not None and (path / "record").is_dir():
             items["record"] = ocp.args.StandardRestore(_like(record))
         try:
-            restore = quiet_orbax.submit(self._orbax.restore, path.resolve(), args=ocp.args.Composite(**items))
-            restored = restore.result()
+            restored = quiet_orbax.submit(self._read, path.resolve(), items).result()
+            found = Saved(step, restored["state"], restored.get("record"), restored["position"], facts.test_accuracy)
+            _require_shapes(found.state, state)
+            _require_shapes(found.record, record if found.record is not None else None)
         except Exception as error:  # orbax and tensorstore raise many kinds
             raise UserError(f"the checkpoint {path} is of another model or cannot be read") from error
-        position = restored["position"]
-        return Saved(step, restored["state"], restored.get("record"), position, facts["test_accuracy"])
+        return found
 
     def find(self, choice: Choice, notice: Callable[[str], None], state: Any, record: Any = None) -> Saved | None:
         """The checkpoint chosen, as ``restore`` reads it; None if there is none at all.
@@ -135,6 +149,7 @@ class Checkpoints:
             self.wait()
         finally:
             self._orbax.close()
+            self._arrays.close()
 
     def _steps(self) -> list[int]:
         if not self.folder.is_dir():
@@ -148,9 +163,18 @@ class Checkpoints:
         shutil.rmtree(hidden)
 
     def _best(self) -> int | None:
-        known = {step: _facts(self.folder / str(step)).get("test_accuracy") for step in self._steps()}
-        scores = {step: score for step, score in known.items() if score is not None}
+        known = {step: _facts(self.folder / str(step)) for step in self._steps()}
+        scores = {
+            step: facts.test_accuracy for step, facts in known.items() if facts and facts.test_accuracy is not None
+        }
         return max(scores, key=lambda step: (scores[step], -step)) if scores else None
+
+    def _read(self, path: Path, items: dict[str, Any]) -> Any:
+        """Raises ValueError, before anything is allocated, for arrays larger than their files can hold."""
+        most = limits.unpacked(sum(file.stat().st_size for file in path.rglob("*") if file.is_file()))
+        for name in items.keys() - {"position"}:
+            _require_small(self._arrays.metadata(path / name), most)
+        return self._orbax.restore(path, args=ocp.args.Composite(**items))
 
     def _write(self, saved: Saved) -> None:
         final, temporary = self.folder / str(saved.step), self.folder / f".{saved.step}"
@@ -180,25 +204,23 @@ class Checkpoints:
             shutil.rmtree(cut_off, ignore_errors=True)
 
 
-def _facts(path: Path) -> dict[str, Any]:
-    """What checkpoint.json says; nothing if it is gone or damaged."""
+def _facts(path: Path) -> _Facts | None:
+    """What checkpoint.json says; None if it is gone or damaged."""
     try:
-        facts = json.loads((path / "checkpoint.json").read_bytes())
-        return facts if isinstance(facts, dict) else {}
+        return _FACTS.validate_json((path / "checkpoint.json").read_bytes(), strict=True)
     except (OSError, ValueError):
-        return {}
+        return None
 
 
-def _verified(path: Path) -> dict[str, Any]:
+def _verified(path: Path) -> _Facts:
     """What checkpoint.json says. Raises UserError if the files are not those that were written."""
     facts = _facts(path)
     try:
-        changed = facts.get("sha256") != _checksums(path)
+        if facts is not None and facts.sha256 == _checksums(path):
+            return facts
     except OSError:
-        changed = True
-    if changed:
-        raise UserError(f"the checkpoint {path} is damaged: its files are not those that were written")
-    return facts
+        pass
+    raise UserError(f"the checkpoint {path} is damaged: its files are not those that were written")
 
 
 def _checksums(path: Path) -> dict[str, str]:
@@ -212,3 +234,23 @@ def _checksums(path: Path) -> dict[str, str]:
 
 def _like(tree: Any) -> Any:
     return None if tree is None else jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), tree)
+
+
+def _require_small(described: Any, most: int) -> None:
+    """Raises ValueError if the arrays that orbax describes, or their chunks, have over ``most`` bytes."""
+    total = 0
+    for leaf in jax.tree.leaves(described.tree):
+        chunk = leaf.storage.chunk_shape if leaf.storage is not None else ()
+        total += max(math.prod(leaf.shape), math.prod(chunk or ())) * np.dtype(leaf.dtype).itemsize
+    if total > most:
+        raise ValueError(f"{total} bytes cannot be in its files")
+
+
+def _require_shapes(found: Any, wanted: Any) -> None:
+    """Raises ValueError for other arrays than ``wanted``; None is known only when they are used."""
+    if wanted is None:
+        plain = all(hasattr(leaf, "dtype") for leaf in jax.tree.leaves(found))
+    else:
+        plain = jax.tree.map(np.shape, found) == jax.tree.map(np.shape, wanted)
+    if not plain:
+        raise ValueError("it holds other arrays")

@@ -12,10 +12,10 @@ class UserError(ValueError):
 
     def __init__(self, message: object) -> None:
         text = str(message)
-        if len(text) > _LONGEST:
-            text = f"{text[: _LONGEST // 2]} ... {text[-_LONGEST // 2 :]}"
         if not text.isprintable():
             text = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+        if len(text) > _LONGEST:  # last: escaped, a character has up to ten
+            text = f"{text[: _LONGEST // 2]} ... {text[-_LONGEST // 2 :]}"
         super().__init__(text)
 
 

@@ -14,7 +14,7 @@ from jaxnn.checkpoint import Checkpoints, Saved
 from jaxnn.errors import NonFiniteLossError, UserError
 from jaxnn.evaluation import Evaluation
 from jaxnn.experiment import Member
-from jaxnn.position import Position
+from jaxnn.position import Position, require_valid
 from jaxnn.precision import Dtypes
 from jaxnn.run_dir import RunDir
 from jaxnn.step import Record, TrainState
@@ -165,6 +165,10 @@ class Lane:
         """``rewind``, with the rows of metrics."""
         self.rewind(notice)
         self.rows = self.run.read_metrics()
+        if not all(isinstance(row.get("test_accuracy"), int | float) for row in self.rows):
+            raise UserError(
+                f"{self.run.metrics_file} is damaged: a row has no test_accuracy; train anew with --overwrite"
+            )
         if self.steps_done > self.member.total:
             raise UserError(
                 f"{self.run.path} has trained {self.steps_done} steps already, which is more than {self.member.total}"
@@ -187,6 +191,8 @@ class Lane:
         return True
 
     def _go_to(self, saved: Saved) -> None:
+        where, rng = self.checkpoints.folder / str(saved.step), self.member.recipe.rng
+        require_valid(saved.position, where, step=saved.step, batches=self.member.batches, rng=rng)
         self.checkpoints.discard_after(saved.step)
         self.state = TrainState(*jax.tree.map(jnp.asarray, saved.state))
         self.member.stream.restore(saved.position["stream"])

@@ -1,14 +1,47 @@
 """Where a run is in its data, and what its current epoch has measured so far."""
 
+import json
 import math
 from dataclasses import dataclass
-from typing import Any
+from pathlib import Path
+from typing import Annotated, Any
 
 import numpy as np
+import pydantic
 
 from jaxnn.data.order import Batching
-from jaxnn.errors import NonFiniteLossError
+from jaxnn.errors import NonFiniteLossError, UserError
 from jaxnn.precision import Dtypes
+
+_WORDS = 624  # of the Mersenne Twister
+_Word = Annotated[int, pydantic.Field(ge=0, lt=2**32)]
+
+
+@dataclass(frozen=True)
+class _Twister:
+    key: Annotated[list[_Word], pydantic.Field(min_length=_WORDS, max_length=_WORDS)]
+    pos: Annotated[int, pydantic.Field(ge=0, le=_WORDS)]
+
+
+@dataclass(frozen=True)
+class _Schedule:
+    epoch: pydantic.NonNegativeInt
+    learning_rate: pydantic.FiniteFloat
+    best: float | None = None
+    bad_epochs: int | None = None
+    cooldown: int | None = None
+
+
+@dataclass(frozen=True)
+class _Record:
+    epoch: pydantic.PositiveInt
+    done: pydantic.NonNegativeInt
+    seconds: Annotated[float, pydantic.Field(ge=0, allow_inf_nan=False)]
+    stream: _Twister | Annotated[dict[str, Any], pydantic.Field(max_length=0)]  # JAX's streams have no state
+    schedule: _Schedule
+
+
+_RECORD = pydantic.TypeAdapter(_Record)
 
 
 @dataclass
@@ -85,3 +118,23 @@ class Position:
             sizes[-1] = batches.tail
         measured = ~np.isnan(self.loss[: self.done])
         return measured, sizes[measured]
+
+
+def require_valid(record: Any, where: Path, *, step: int, batches: Batching, rng: str) -> None:
+    """Raises UserError unless ``record`` can be the position of the checkpoint ``where`` after ``step`` steps.
+
+    It has what ``Position.record`` returns, and "schedule", the state of the schedule.
+    """
+    try:
+        read = _RECORD.validate_json(json.dumps(record), strict=True)
+        steps = (read.epoch - 1) * batches.steps + read.done
+        is_torch = isinstance(read.stream, _Twister)
+        if (
+            steps != step
+            or read.done > batches.steps
+            or read.schedule.epoch > read.epoch
+            or is_torch != (rng == "torch")
+        ):
+            raise ValueError("it is of another run")
+    except (ValueError, RecursionError) as error:
+        raise UserError(f"the checkpoint {where} is damaged: its position is none of this run; remove it") from error

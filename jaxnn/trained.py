@@ -95,7 +95,8 @@ def load(
         saved = checkpoints.find(checkpoint, notice, None)
     if saved is None:
         raise UserError(f"{run.path} has no checkpoint yet; train it first, or continue it with --resume")
-    _, params, buffers, _ = saved.state
+    parts = saved.state if isinstance(saved.state, list) else []
+    _, params, buffers, _ = parts if len(parts) == 4 else (None,) * 4
     return filled(describe(run, recipe), params, buffers, run, param_dtype=param_dtype)
 
 
@@ -116,14 +117,23 @@ def filled(
 def _taken(wanted: Pytree, given: Pytree) -> Pytree | None:
     """``given`` in the dtypes of ``wanted``, whose paths have numbers where a checkpoint has strings; None if it is of
     other shapes."""
+    if not isinstance(given, dict):
+        return None
     flat: dict[Any, Any] = traverse_util.flatten_dict(wanted)
     named: dict[Any, Any] = {tuple(map(str, path)): x for path, x in traverse_util.flatten_dict(given).items()}
     paths = {path: tuple(map(str, path)) for path in flat}
-    if {paths[path]: leaf.shape for path, leaf in flat.items()} != {path: x.shape for path, x in named.items()}:
+    if {paths[path]: _kind(leaf) for path, leaf in flat.items()} != {path: _kind(x) for path, x in named.items()}:
         return None
     return traverse_util.unflatten_dict(
         {path: jnp.asarray(named[paths[path]], leaf.dtype) for path, leaf in flat.items()}
     )
+
+
+def _kind(array: Any) -> tuple[tuple[int, ...], bool] | None:
+    """Shape, and whether it holds floating-point numbers; None: no array."""
+    if not hasattr(array, "dtype"):
+        return None
+    return array.shape, jnp.issubdtype(array.dtype, jnp.floating)
 
 
 def _build(of: Description, param_dtype: jnp.dtype | type) -> nnx.Module:

@@ -189,7 +189,7 @@ def lesson(framework: Framework, name: str, seed: int) -> course.Lesson:
 
 def torch_facts() -> dict[str, Any]:
     """What PyTorch says of itself and its devices; see torchref.environment. Raises Ended if it cannot start."""
-    return _torch_process(["environment"], "", None, errors=subprocess.DEVNULL)
+    return _torch_process(["environment"], _ignore, errors=subprocess.DEVNULL)
 
 
 @contextlib.contextmanager

@@ -214,6 +214,9 @@ BOMBS = {
     "CSV: a million names": Bomb(
         _text("a.csv", b"name," * 10**6 + b"x\n"),
         lambda path: load(str(path / "a.csv"), label="nane"), "is no column"),
+    "CSV: a name of NUL bytes": Bomb(
+        _text("a.csv", b"a" + bytes(900) + b",b\n" + b"1,x\n2,y\n"),
+        lambda path: load(str(path / "a.csv"), label="nane"), "is no column"),
     "recipe.json: nested": Bomb(_run("recipe.json", NESTED), lambda path: RunDir(path).read_recipe(), "recipe.json"),
     "recipe.json: a huge number": Bomb(
         _run("recipe.json", RECIPE.replace('"epochs": 2', '"epochs": ' + "9" * 5000).encode()),

@@ -8,12 +8,12 @@ import numpy as np
 from jaxnn import precision, streams, trained
 from jaxnn.checkpoint import Checkpoints, Saved
 from jaxnn.checkpoint_choice import Choice
-from jaxnn.data.order import batching
+from jaxnn.data.order import Batching, batching
 from jaxnn.errors import UserError
 from jaxnn.interop import rng, state_dict, training_state
 from jaxnn.interop.weights import Arrays
 from jaxnn.optim import State
-from jaxnn.position import Position
+from jaxnn.position import Position, require_valid
 from jaxnn.recipe import Recipe
 from jaxnn.run_dir import Framework, RunDir
 from jaxnn.trained import Structure
@@ -57,7 +57,7 @@ def _from_jax(run: RunDir, recipe: Recipe, notice: Notice, checkpoint: Choice) -
             State(*optimizer),
             saved.position["schedule"],
             step=saved.step,
-            steps_per_epoch=_steps_per_epoch(run, recipe),
+            steps_per_epoch=_batches(run, recipe).steps,
         )
         position = _position(run, recipe, structure, saved)
         arrays = state_dict.to_torch(structure.rules, params, buffers)
@@ -65,18 +65,19 @@ def _from_jax(run: RunDir, recipe: Recipe, notice: Notice, checkpoint: Choice) -
 
 
 def _saved(run: RunDir, recipe: Recipe, structure: Structure, notice: Notice, checkpoint: Choice) -> Saved:
-    steps = _steps_per_epoch(run, recipe)
-    record = Position.at_epoch(1, steps, {}, precision.DTYPES[recipe.precision]).arrays()
+    batches = _batches(run, recipe)
+    record = Position.at_epoch(1, batches.steps, {}, precision.DTYPES[recipe.precision]).arrays()
     with Checkpoints(run.checkpoints) as checkpoints:
         saved = checkpoints.find(checkpoint, notice, tuple(structure.state), record)
     if saved is None:
         raise UserError(f"{run.path} has no checkpoint yet; train it first, or continue it with --resume")
+    where = run.checkpoints / str(saved.step)
+    require_valid(saved.position, where, step=saved.step, batches=batches, rng=recipe.rng)
     return saved
 
 
-def _steps_per_epoch(run: RunDir, recipe: Recipe) -> int:
-    examples = run.trained_on().examples
-    return batching(examples, recipe).steps if examples else 1  # imported without data: no step is taken
+def _batches(run: RunDir, recipe: Recipe) -> Batching:
+    return batching(run.trained_on().examples or 1, recipe)  # imported without data: no step is taken
 
 
 def _position(run: RunDir, recipe: Recipe, structure: Structure, saved: Saved) -> dict[str, Any]:
