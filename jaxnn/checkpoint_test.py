@@ -12,6 +12,7 @@ import pytest
 
 from jaxnn import checkpoint
 from jaxnn.checkpoint import Checkpoints, Saved
+from jaxnn.checkpoint_choice import Choice
 from jaxnn.checkpoint_policy import CheckpointPolicy
 from jaxnn.errors import UserError
 
@@ -145,3 +146,55 @@ def test_when_a_checkpoint_is_due(every: str | None, due: list[tuple[int, float,
 def test_bad_intervals_are_refused(every: str) -> None:
     with pytest.raises(UserError, match="--checkpoint-every takes steps"):
         CheckpointPolicy.parse(every, 2)
+
+
+@pytest.mark.parametrize("choice", ["newest", "best"])
+def test_a_reader_beside_a_writer_finds_no_damage(choice: Choice, tmp_path: Path) -> None:
+    filled(tmp_path, saved(1, 0.1))
+    found: list[int] = []
+
+    def told(text: str) -> None:
+        raise AssertionError(text)
+
+    with Checkpoints(tmp_path, keep=1) as writer, Checkpoints(tmp_path) as reader:
+        verify = checkpoint._verified
+
+        def verify_late(path: Path) -> Any:  # the writer goes on between the listing and the reading
+            newest = writer.steps[-1]
+            if newest == len(found) + 1:
+                writer.save(saved(newest + 1, 0.1 * (newest + 1)))
+                writer.wait()
+            return verify(path)
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(checkpoint, "_verified", verify_late)
+            for _ in range(5):
+                got = reader.find(choice, told, saved(1).state)
+                assert got is not None
+                found.append(got.step)
+    assert found == [2, 3, 4, 5, 6]
+
+
+@pytest.mark.parametrize(
+    ("accuracies", "choice", "found"),
+    [
+        ([0.1, 0.9, 0.2, 0.3], "newest", 4),
+        ([0.1, 0.9, 0.2, 0.3], "best", 2),
+        ([0.1, 0.9, 0.2, 0.3], 3, 3),
+        ([0.1, 0.9, 0.2, 0.3], 1, "has no checkpoint of step 1; it has 2, 3, 4"),
+        ([None, None], "best", "was evaluated; name a step: 1, 2"),
+        ([], "best", None),
+        ([], 7, None),
+    ],
+)
+def test_the_one_that_is_asked_for(
+    accuracies: list[float | None], choice: Choice, found: int | str | None, tmp_path: Path
+) -> None:
+    filled(tmp_path, *itertools.starmap(saved, enumerate(accuracies, start=1)))
+    with Checkpoints(tmp_path) as checkpoints:
+        if isinstance(found, str):
+            with pytest.raises(UserError, match=found):
+                checkpoints.find(choice, print, None)
+        else:
+            got = checkpoints.find(choice, print, None)
+            assert (got and got.step) == found

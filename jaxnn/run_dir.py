@@ -134,9 +134,12 @@ class RunDir:
     def unwritable(self, path: Path, why: str) -> UserError:
         """The error of a ``path`` of this run that cannot be written, for the reason ``why``."""
         if not self.path.is_dir():
-            return UserError(f"{self.path} has been removed while it was written; nothing is left to be continued")
+            return self._removed()
         after = f"; after that is mended, `jaxnn train --resume --out {self.path}` goes on" if self.exists() else ""
         return UserError(f"{path} cannot be written: {why}{after}")
+
+    def _removed(self) -> UserError:
+        return UserError(f"{self.path} has been removed while it was trained; start it anew")
 
     def create(self, recipe: Recipe, framework: Framework) -> None:
         """Starts a run here: replaces an old one, and nothing that the user may have put beside it."""
@@ -224,7 +227,12 @@ class RunDir:
             file.write(json.dumps(row) + "\n")
 
     def flush_metrics(self) -> None:
-        """Brings the rows to the disk: those before a checkpoint have to be there when it is."""
+        """Brings the rows to the disk: those before a checkpoint have to be there when it is.
+
+        Raises UserError if the run has been removed: a checkpoint alone cannot be continued.
+        """
+        if not self.exists():
+            raise self._removed()
         if self.metrics_file.exists():
             with self.writing(self.metrics_file):
                 _sync(self.metrics_file)
@@ -283,7 +291,7 @@ def _require_writable(path: Path) -> None:
         nearest = nearest.parent
     try:
         with tempfile.TemporaryFile(dir=nearest) as file:
-            file.write(bytes(4096))  # an empty file fits on a full disk
+            file.write(b"x")  # an empty file fits on a full disk
     except OSError as error:
         raise UserError(f"--out {path} cannot be written: {nearest}: {error.strerror}") from error
 

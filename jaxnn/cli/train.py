@@ -140,6 +140,8 @@ def _read(argv: list[str]) -> Options:
         recipe = recipes.get(named, dataset=value_of("--dataset", argv))
     elif has("--help", argv) or has("-h", argv):
         recipe = recipes.get("mnist-mlp")
+    elif resumed is not None:
+        raise UserError(f"{out} has no recipe.json to go on with; name the recipe to start it: `jaxnn train RECIPE`")
     else:
         raise UserError("name a recipe: `jaxnn train RECIPE`; `jaxnn recipes` lists them")
     default = Options(recipe=recipe, framework=framework)
