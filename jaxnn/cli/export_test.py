@@ -59,6 +59,7 @@ CASES: dict[str, tuple[str, str, dict[str, Any], str, dict[str, int]]] = {
 PAIRS = {"JAX - PyTorch", "JAX - ONNX Runtime", "PyTorch - ONNX Runtime"}
 
 
+@pytest.mark.torch
 @pytest.mark.parametrize("name", CASES)
 def test_onnx_of_every_network(name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     preset, dataset, changes, layout, operators = CASES[name]
