@@ -1,7 +1,10 @@
-"""PyTorch's .pt files, given anything: weights, and the state of a training."""
+"""PyTorch's .pt files, given anything: weights, the state of a training, and checkpoints."""
 
+import contextlib
 import io
 import json
+import shutil
+import tempfile
 import zipfile
 from functools import cache
 from pathlib import Path
@@ -14,12 +17,15 @@ from hypothesis import strategies as st
 
 from jaxnn import data, recipes
 from jaxnn.data import Dataset
-from jaxnn.errors import UserError
+from jaxnn.errors import NonFiniteLossError, UserError
 from jaxnn.fuzz.damage import TEXTS, VALUES, any_bytes, changed
 from jaxnn.fuzz.guard import Reader, guarded, property_of
-from jaxnn.interop import import_run, weights
+from jaxnn.interop import export_run, import_run, weights
 from jaxnn.recipe import Recipe
 from jaxnn.run_dir import RunDir
+from torchref import checkpoint
+from torchref import loop as torch_loop
+from torchref.evaluate import evaluate
 
 WEIGHTS = {"fc.weight": torch.arange(6.0).reshape(2, 3), "fc.bias": torch.ones(2)}
 EXPECTED = {"fc.weight": ((2, 3), np.dtype(np.float32)), "fc.bias": ((2,), np.dtype(np.float32))}
@@ -84,7 +90,54 @@ def _read_training(content: Any, folder: Path) -> None:
     json.dumps(rows)
 
 
+class _Enough(Exception):
+    """The run has been taken up and has trained on."""
+
+
+def _enough(row: dict[str, Any]) -> None:
+    raise _Enough
+
+
+@cache
+def _checkpoint() -> dict[str, Any]:
+    """Of a run of two epochs after the first."""
+    recipe, dataset, _, _ = _training()
+    with tempfile.TemporaryDirectory() as folder:
+        run = RunDir(Path(folder))
+        torch_loop.train(recipe.replace(epochs=1), dataset, run)
+        found = checkpoint.load(run, lambda text: None)
+    assert found is not None
+    return found
+
+
+def _checkpoints() -> st.SearchStrategy[bytes]:
+    saved = _checkpoint()
+    parts = [
+        changed(saved[name], TENSORS | VALUES).map(lambda part, name=name: saved | {name: part}) for name in _PARTS
+    ]
+    return st.one_of(
+        *[case.map(_saved) for case in (changed(saved, TENSORS | VALUES), *parts)], any_bytes(_saved(saved))
+    )
+
+
+_PARTS = ("model", "optimizer", "scheduler", "rows")
+
+
+def _read_checkpoint(content: bytes, folder: Path) -> None:
+    recipe, dataset, _, _ = _training()
+    shutil.rmtree(folder / "run", ignore_errors=True)
+    run = RunDir(folder / "run")
+    run.create(recipe, "torch")
+    (run.checkpoints / "step-00000091.pt").write_bytes(content)
+    with contextlib.suppress(UserError):
+        evaluate(recipe, dataset, run)
+    export_run.weights_of(run, recipe, "torch", lambda text: None)
+    with contextlib.suppress(_Enough, NonFiniteLossError):
+        torch_loop.train(recipe.replace(epochs=2), dataset, run, resume=True, on_epoch=_enough)
+
+
 READERS = {
+    "checkpoint of PyTorch": Reader(st.deferred(_checkpoints), _read_checkpoint, "checkpoints"),
     ".pt": Reader(WEIGHT_CASES, _read_weights, "w.pt"),
     "state of a training": Reader(
         st.deferred(lambda: changed(_training()[3], TENSORS | VALUES)), _read_training, "w.optimizer.pt"

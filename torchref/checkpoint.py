@@ -1,6 +1,7 @@
 """Checkpoint files of a run: RUN/checkpoints/step-00000123.pt.
 
-Each is a dict that torch.load(weights_only=True) reads, and whole: it replaces its name in one step.
+Each is a dict that torch.load(weights_only=True) reads, and whole: it replaces its name in one step. What is read is
+known to be of the kinds that ``torchref.state.snapshot`` writes, whoever wrote it.
 """
 
 import io
@@ -12,13 +13,14 @@ from typing import Any
 
 import torch
 
-from jaxnn import checkpoint_choice
+from jaxnn import checkpoint_choice, limits
 from jaxnn.checkpoint_choice import Choice
 from jaxnn.checkpoint_policy import CheckpointPolicy
 from jaxnn.data import UserError
-from jaxnn.run_dir import RunDir, write_atomically
+from jaxnn.run_dir import RunDir, as_rows, write_atomically
 
 _NAME = re.compile(r"step-(\d+)\.pt")
+_LAST = 2**53  # epoch or step
 
 
 def save(run: RunDir, state: dict[str, Any], *, keep: int = CheckpointPolicy.keep) -> None:
@@ -69,12 +71,38 @@ def discard_after(run: RunDir, step: int) -> None:
 
 def _read(path: Path) -> dict[str, Any]:
     try:
+        size = path.stat().st_size
         with zipfile.ZipFile(path) as archive:
+            limits.require_stored(archive, size)
             if archive.testzip() is not None:  # torch.load itself does not look at the checksums
                 raise ValueError("checksum")
-        return torch.load(path, map_location="cpu", weights_only=True)
+        saved = torch.load(path, map_location="cpu", weights_only=True)
+        _require_kinds(saved, size)
+        return saved
     except Exception as error:  # a damaged file can fail anywhere in its reader
         raise UserError(f"the checkpoint {path} is damaged ({type(error).__name__})") from error
+
+
+def _require_kinds(saved: Any, size: int) -> None:
+    """Raises an error unless a file of ``size`` bytes holds what a training consists of, but for the inner parts of
+    optimizer and scheduler."""
+    done = saved["step_in_epoch"]
+    counts = (saved["step"], saved["epoch"], done)
+    fields = {"losses": torch.float64, "correct": torch.int64, "rng": torch.uint8, "epoch_rng": torch.uint8}
+    if not all(type(count) is int and 0 <= count <= _LAST for count in counts) or type(saved["seconds"]) is not float:
+        raise ValueError("counts")
+    if not isinstance(saved["optimizer"], dict) or not isinstance(saved["scheduler"], dict | None):
+        raise TypeError("optimizer")
+    if any(saved[name].dtype != kind or saved[name].ndim != 1 for name, kind in fields.items()):
+        raise TypeError("tensors")
+    if not len(saved["losses"]) == len(saved["correct"]) == done:
+        raise ValueError("losses")
+    if not all(isinstance(row["test_accuracy"], float) for row in as_rows(saved["rows"])):
+        raise TypeError("rows")
+    for tensor in (*saved["model"].values(), *(saved[name] for name in fields)):
+        if tensor.numel() * tensor.element_size() > size:  # one number, repeated by a stride of 0
+            raise ValueError("size")
+        tensor.numpy()  # dense, on the CPU, of a common type
 
 
 def _path(run: RunDir, step: int) -> Path:

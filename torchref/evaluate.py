@@ -88,7 +88,7 @@ def trained(
     precision.place(model, recipe.precision, precision.device())
     try:
         model.load_state_dict(state["model"])
-    except (RuntimeError, KeyError) as error:
+    except Exception as error:  # other names, shapes or kinds of numbers
         raise UserError(
             f"the checkpoint in {run.checkpoints} does not fit data set {data} of shape "
             f"{input_shape} with {classes} classes; evaluate on the data that the run was trained on"

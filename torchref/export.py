@@ -52,7 +52,10 @@ def export(
     outputs = 1 if recipe.loss.binary else len(data.classes)
     with torch.device("meta"):  # weights that are to be replaced are not drawn
         model = models.build(recipe.model, input_shape=data.input_shape, outputs=outputs)
-    model.load_state_dict(weights, assign=True)
+    try:
+        model.load_state_dict(weights, assign=True)
+    except Exception as error:  # other names or shapes
+        raise UserError(f"the checkpoint in {run.checkpoints} is not of the model of {run.recipe_file}") from error
     np.savez(folder / "weights.npz", **{name: value.numpy() for name, value in weights.items()})
     model.eval()
     if is_images and layout == "nchw":

@@ -57,7 +57,7 @@ def train(
         stack.enter_context(run.locked())
         saved = resumption.load(run, dataset, on_notice) if resume else None
         if saved is not None:
-            states.restore(state, saved)
+            states.restore(state, saved, plan, run)
             if state.step > plan.steps:
                 raise UserError(f"{run.path} has trained {state.step} steps already, which is more than {plan.steps}")
             if states.is_finished(state, plan):

@@ -1,17 +1,21 @@
 """What a run is at a moment: everything that its continuation depends on."""
 
+import warnings
 from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from jaxnn.data import Dataset
+from jaxnn.data import Dataset, UserError
 from jaxnn.data.order import batching, total_steps
 from jaxnn.recipe import Recipe
+from jaxnn.run_dir import RunDir
 from torchref import losses, models, optim, precision, schedules
 from torchref.resume import require_same_length
 from torchref.tally import Tally
+
+_SCALARS = ("step", "mu_product")  # of what optimizers keep for a parameter
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,22 +100,72 @@ def snapshot(state: State) -> dict[str, Any]:
     }
 
 
-def restore(state: State, saved: dict[str, Any]) -> None:
-    """Takes a freshly started state, and torch's generators, to where ``saved`` was made.
+def restore(state: State, saved: dict[str, Any], plan: Plan, run: RunDir) -> None:
+    """Takes a freshly started state, and torch's generators, to where ``saved``, a checkpoint of ``run``, was made.
 
-    Raises UserError if the learning rate was scheduled for a run of another length.
+    Raises UserError if the learning rate was scheduled for a run of another length, and if ``saved`` is of another run
+    or damaged: it can hold anything in the place of anything.
     """
-    state.model.load_state_dict(saved["model"])
-    state.optimizer.load_state_dict(saved["optimizer"])
-    if state.scheduler is not None:
+    if state.scheduler is not None and saved["scheduler"] is not None:
         require_same_length(state.scheduler, saved["scheduler"])
+    try:
+        with warnings.catch_warnings(action="ignore"):  # of values of another kind
+            _restore(state, saved, plan)
+    except Exception as error:
+        raise UserError(
+            f"the checkpoint in {run.checkpoints} is of another recipe or damaged; train anew with --overwrite"
+        ) from error
+
+
+def _restore(state: State, saved: dict[str, Any], plan: Plan) -> None:
+    state.model.load_state_dict(saved["model"])
+    options = [group.copy() for group in state.optimizer.param_groups]
+    state.optimizer.load_state_dict(saved["optimizer"])
+    for group, before in zip(state.optimizer.param_groups, options, strict=True):
+        _require_alike({name: group[name] for name in before}, before)
+        for parameter in group["params"]:
+            _require_slots(parameter, state.optimizer.state.get(parameter, {}))
+    if state.scheduler is not None:
+        _require_alike(saved["scheduler"], state.scheduler.state_dict())
         state.scheduler.load_state_dict(saved["scheduler"])
     for name in ("epoch_rng", "epoch", "step_in_epoch", "step", "seconds", "rows"):
         setattr(state, name, saved[name])
+    if (state.epoch - 1) * plan.steps_per_epoch + state.step_in_epoch != state.step:
+        raise ValueError("its counts contradict each other")
     state.tally = Tally(losses=saved["losses"], correct=saved["correct"])
+    torch.set_rng_state(saved["epoch_rng"])
     torch.set_rng_state(saved["rng"])
     if saved["cuda_rng"] is not None and torch.cuda.is_available():
         torch.cuda.set_rng_state(saved["cuda_rng"])
+
+
+def _require_alike(found: Any, like: Any) -> None:
+    """Raises ValueError unless ``found`` has the structure of ``like``, and numbers where that has numbers."""
+    match like:
+        case dict():
+            if not isinstance(found, dict) or found.keys() != like.keys():
+                raise ValueError("other names")
+            for name in like:
+                _require_alike(found[name], like[name])
+        case list() | tuple():
+            if not isinstance(found, list | tuple) or len(found) != len(like):
+                raise ValueError("another length")
+            for each, other in zip(found, like, strict=True):
+                _require_alike(each, other)
+        case bool() | str() | None:
+            if type(found) is not type(like):
+                raise ValueError("another kind")
+        case int() | float():
+            if type(found) not in (int, float):
+                raise ValueError("no number")
+
+
+def _require_slots(parameter: Tensor, slots: dict[str, Any]) -> None:
+    for name, value in slots.items():
+        if value is None:
+            continue
+        if not isinstance(value, Tensor) or value.shape != (() if name in _SCALARS else parameter.shape):
+            raise ValueError(f"{name} is of another parameter")
 
 
 def is_finished(state: State, plan: Plan) -> bool:

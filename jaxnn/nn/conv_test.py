@@ -84,7 +84,9 @@ def values_and_gradients(case: Case, forward: Callable[..., jax.Array], *, metho
 
     with nn.conv_method(method):
         y, gradients, dx = compute(params, x, jnp.asarray(random.normal(size=2 * x.size * case.channels[1])))
-    return {"y": np.asarray(y), "x": np.asarray(dx)} | {k: np.asarray(v) for k, v in nnx.to_pure_dict(gradients).items()}
+    return {"y": np.asarray(y), "x": np.asarray(dx)} | {
+        k: np.asarray(v) for k, v in nnx.to_pure_dict(gradients).items()
+    }
 
 
 def conv_alone(conv: nn.Conv2d, pool: nn.MaxPool2d, x: jax.Array) -> jax.Array:
