@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from jaxnn.errors import UserError
-from jaxnn.run_dir import write_atomically
+from jaxnn.files import write_atomically
 
 from .settings import Settings
 

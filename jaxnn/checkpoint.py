@@ -27,7 +27,8 @@ from jaxnn import checkpoint_choice, limits, quiet_orbax
 from jaxnn.checkpoint_choice import Choice
 from jaxnn.checkpoint_policy import CheckpointPolicy
 from jaxnn.errors import UserError
-from jaxnn.run_dir import RunDir, sync_folder, write_atomically
+from jaxnn.files import sync_folder, write_atomically
+from jaxnn.run_dir import RunDir
 
 
 @dataclass(frozen=True)

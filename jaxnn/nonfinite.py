@@ -12,10 +12,10 @@ from jax import Array
 from jaxnn import experiment
 from jaxnn.errors import NonFiniteLossError
 from jaxnn.experiment import EpochPart, Experiment
+from jaxnn.files import write_atomically
 from jaxnn.interop import initial_weights
 from jaxnn.lane import Lane
 from jaxnn.precision import Dtypes
-from jaxnn.run_dir import write_atomically
 from jaxnn.step import TrainState
 from jaxnn.together import Job
 

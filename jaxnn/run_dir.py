@@ -8,8 +8,7 @@
     RUN/tensorboard/       written by jaxnn.cli.event_log, if asked for
     RUN/.lock              held by the process that trains
 
-Every file appears whole or not at all: it is written under a temporary name, flushed to the disk
-and renamed.
+Every file appears whole or not at all (jaxnn.files).
 """
 
 import contextlib
@@ -18,7 +17,6 @@ import json
 import os
 import platform
 import shutil
-import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,6 +29,7 @@ from pydantic_core import from_json
 from jaxnn.errors import Interrupted as Interrupted
 from jaxnn.errors import NonFiniteLossError as NonFiniteLossError
 from jaxnn.errors import UserError
+from jaxnn.files import require_writable, sync, write_atomically
 from jaxnn.recipe import Recipe
 
 Framework = Literal["jax", "torch"]
@@ -235,7 +234,7 @@ class RunDir:
             raise self._removed()
         if self.metrics_file.exists():
             with self.writing(self.metrics_file):
-                _sync(self.metrics_file)
+                sync(self.metrics_file)
 
     def read_metrics(self) -> list[dict[str, Any]]:
         """One row per finished epoch, in order. Raises UserError that names the damaged line."""
@@ -280,62 +279,5 @@ def at(path: Path, *, resume: bool, overwrite: bool) -> RunDir:
         raise UserError(f"--out {path} holds other files and no run; name a new or an empty folder")
     if occupied and not (resume or overwrite):
         raise UserError(f"--out {path} already holds a run; add --resume to continue it or --overwrite to replace it")
-    _require_writable(path)
+    require_writable(path)
     return run
-
-
-def _require_writable(path: Path) -> None:
-    """Tries to write where the run will be: permissions, full disks and read-only mounts all show."""
-    nearest = path
-    while not nearest.exists():
-        nearest = nearest.parent
-    try:
-        with tempfile.TemporaryFile(dir=nearest) as file:
-            file.write(b"x")  # an empty file fits on a full disk
-    except OSError as error:
-        raise UserError(f"--out {path} cannot be written: {nearest}: {error.strerror}") from error
-
-
-def require_file(file: Path, *, overwrite: bool) -> None:
-    """Raises UserError unless ``file`` can be written, and is new or may be replaced."""
-    if file.is_dir():
-        raise UserError(f"{file} is a folder; name a file in it")
-    if file.exists() and not overwrite:
-        raise UserError(f"{file} exists already; add --overwrite to replace it, or name another file")
-    try:
-        with tempfile.TemporaryFile(dir=file.parent):
-            pass
-    except OSError as error:
-        raise UserError(f"{file} cannot be written: {file.parent}: {error.strerror}") from error
-
-
-def write_atomically(path: Path, content: str | bytes) -> None:
-    """Replaces ``path`` in one step; a reader sees the old content or the new, never a part."""
-    data = content.encode() if isinstance(content, str) else content
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, path)
-        sync_folder(path.parent)
-    except BaseException:
-        with contextlib.suppress(OSError):
-            os.unlink(temporary)
-        raise
-
-
-def sync_folder(folder: Path) -> None:
-    """Brings the names in ``folder`` to the disk, so that a renamed file is still there after a power cut."""
-    with contextlib.suppress(OSError):  # not every file system can
-        _sync(folder)
-
-
-def _sync(path: Path) -> None:
-    opened = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(opened)
-    finally:
-        os.close(opened)

@@ -7,7 +7,8 @@ import pytest
 
 from jaxnn import recipes
 from jaxnn.errors import UserError
-from jaxnn.run_dir import RunDir, at, write_atomically
+from jaxnn.files import write_atomically
+from jaxnn.run_dir import RunDir, at
 
 RECIPE = recipes.get("mnist-mlp")
 

@@ -17,7 +17,8 @@ from jaxnn import checkpoint_choice, limits
 from jaxnn.checkpoint_choice import Choice
 from jaxnn.checkpoint_policy import CheckpointPolicy
 from jaxnn.data import UserError
-from jaxnn.run_dir import RunDir, as_rows, write_atomically
+from jaxnn.files import write_atomically
+from jaxnn.run_dir import RunDir, as_rows
 
 _NAME = re.compile(r"step-(\d+)\.pt")
 _LAST = 2**53  # epoch or step

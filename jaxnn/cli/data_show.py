@@ -10,7 +10,7 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
-from jaxnn import data, plots, run_dir
+from jaxnn import data, files, plots
 from jaxnn.cli import windows
 from jaxnn.cli.arguments import parse
 from jaxnn.cli.console import stdout
@@ -70,7 +70,7 @@ def _require(out: Path, options: Options) -> None:
         raise UserError(f"--out {out} must end in .png")
     if not out.parent.is_dir():
         raise UserError(f"--out {out} cannot be written: there is no folder {out.parent}")
-    run_dir.require_file(out, overwrite=options.overwrite)
+    files.require_file(out, overwrite=options.overwrite)
 
 
 def _load(options: Options) -> Dataset:
@@ -104,7 +104,7 @@ def _show_images(dataset: Dataset, split: Split, options: Options) -> None:
         out = Path(f"{Path(dataset.name).name or 'data'}.png")
         _require(out, options)
         print(f"{missing}: the images go to a file")
-    run_dir.write_atomically(out, plots.png(figure))
+    files.write_atomically(out, plots.png(figure))
     print(f"wrote {out}")
 
 

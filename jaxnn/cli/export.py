@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 import tyro
 
-from jaxnn import checkpoint_choice, run_dir
+from jaxnn import checkpoint_choice, files
 from jaxnn.cli import backends, export_programs, export_weights
 from jaxnn.cli.arguments import parse
 from jaxnn.cli.console import stderr, stdout
@@ -55,7 +55,7 @@ def run(argv: list[str]) -> int:
     checkpoint = checkpoint_choice.parse(options.checkpoint)
     directory = RunDir(options.run)
     recipe, framework = directory.read_recipe()
-    run_dir.require_file(options.file, overwrite=options.overwrite)
+    files.require_file(options.file, overwrite=options.overwrite)
     backends.require(framework, recipe)
 
     def notice(text: str) -> None:

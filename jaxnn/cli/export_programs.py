@@ -14,8 +14,9 @@ from jaxnn.cli import backends
 from jaxnn.cli.train import load
 from jaxnn.data import Dataset
 from jaxnn.errors import Ended, UserError
+from jaxnn.files import write_atomically
 from jaxnn.recipe import Recipe
-from jaxnn.run_dir import Framework, RunDir, write_atomically
+from jaxnn.run_dir import Framework, RunDir
 
 if TYPE_CHECKING:
     from jaxnn.interop.agreement import Runner

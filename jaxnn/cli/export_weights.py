@@ -3,9 +3,10 @@
 import importlib.util
 from typing import Any
 
-from jaxnn import compilation_cache, run_dir
+from jaxnn import compilation_cache
 from jaxnn.cli.export_programs import Export
 from jaxnn.cli.import_ import optimizer_file
+from jaxnn.files import require_file
 from jaxnn.interop import weights as files
 
 
@@ -22,7 +23,7 @@ def weights(export: Export) -> dict[str, Any]:
         return {"tensors": len(arrays)}
     files.require_torch(export.file)
     beside = optimizer_file(export.file)
-    run_dir.require_file(beside, overwrite=export.overwrite)
+    require_file(beside, overwrite=export.overwrite)
     arrays, training = export_run.from_run(*of)
     files.write_pickled(beside, training)
     files.write(export.file, arrays)

@@ -79,7 +79,7 @@ def _record(options: Options, lesson: course.Lesson, files: list[Path]) -> dict[
 def _files(name: str, lesson: course.Lesson, folder: Path) -> list[Path]:
     """Writes the lesson's pictures, and what else it has to look at, into ``folder``."""
     from jaxnn import plots
-    from jaxnn.run_dir import write_atomically
+    from jaxnn.files import write_atomically
 
     contents: dict[str, str | bytes] = {
         f"{stem}.png": plots.png(figure) for stem, figure in plots.lesson_figures(name, lesson.numbers).items()

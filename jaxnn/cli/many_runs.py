@@ -8,7 +8,7 @@ from typing import Any
 
 from jaxnn.cli.backends import Outcome
 from jaxnn.errors import Ended, Interrupted
-from jaxnn.run_dir import write_atomically
+from jaxnn.files import write_atomically
 from jaxnn.together import Job
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import tyro
 
-from jaxnn import checkpoint_choice, plots, run_dir
+from jaxnn import checkpoint_choice, files, plots
 from jaxnn.cli import backends
 from jaxnn.cli.arguments import parse
 from jaxnn.cli.console import stderr
@@ -48,7 +48,7 @@ def run(argv: list[str]) -> int:
         raise UserError(f"--top must be at least 1, but it is {options.top}")
     checkpoint = checkpoint_choice.parse(options.checkpoint)
     if options.plot is not None:
-        run_dir.require_file(options.plot, overwrite=options.overwrite)
+        files.require_file(options.plot, overwrite=options.overwrite)
     directory = directory_of(options.run)
     recipe, framework = directory.read_recipe()
     if recipe.input.size is None:
@@ -70,7 +70,7 @@ def run(argv: list[str]) -> int:
     if options.plot is not None:
         top = [[(each["class"], each["probability"]) for each in found["top"]] for found in predictions]
         figure = plots.predictions(given.inputs, [path.name for path in options.images], top)
-        run_dir.write_atomically(options.plot, plots.png(figure))
+        files.write_atomically(options.plot, plots.png(figure))
     if options.json:
         print(json_format.dumps({"run": str(options.run), "predictions": predictions}))
     else:

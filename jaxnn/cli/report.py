@@ -6,7 +6,7 @@ from pathlib import Path
 
 import tyro
 
-from jaxnn import report, run_dir
+from jaxnn import files, report
 from jaxnn.cli import backends, report_plots
 from jaxnn.cli.arguments import parse
 from jaxnn.cli.console import stderr
@@ -44,7 +44,7 @@ def run(argv: list[str]) -> int:
     if options.plots is not None:
         report_plots.require(options.plots, overwrite=options.overwrite)
     evidence = {each.name: _evidence(each.first, options.data_dir) for each in series}
-    run_dir.write_atomically(file, report.render(series, evidence).encode(errors="replace"))
+    files.write_atomically(file, report.render(series, evidence).encode(errors="replace"))
     print(f"report {file}")
     if options.plots is not None:
         for path in report_plots.write(options.plots, series, evidence):
@@ -61,11 +61,11 @@ def _target(options: Options) -> Path:
     if options.out is not None:
         if not options.out.parent.is_dir():
             raise UserError(f"--out {options.out} cannot be written: there is no folder {options.out.parent}")
-        run_dir.require_file(options.out, overwrite=options.overwrite)
+        files.require_file(options.out, overwrite=options.overwrite)
         return options.out
     file = options.runs[0] / "report.html"
     try:
-        run_dir.require_file(file, overwrite=options.overwrite)
+        files.require_file(file, overwrite=options.overwrite)
     except UserError as error:
         raise UserError(str(error) if file.exists() else f"{error}; name another place with --out FILE") from error
     return file

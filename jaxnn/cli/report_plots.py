@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 from jaxnn import plots
 from jaxnn.errors import UserError
+from jaxnn.files import write_atomically
 from jaxnn.report import Evidence, Series, classes
-from jaxnn.run_dir import write_atomically
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

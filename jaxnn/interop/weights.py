@@ -20,7 +20,7 @@ import safetensors.numpy
 
 from jaxnn import limits
 from jaxnn.errors import UserError
-from jaxnn.run_dir import write_atomically
+from jaxnn.files import write_atomically
 
 Arrays = dict[str, np.ndarray]
 Notice = Callable[[str], None]

@@ -9,10 +9,10 @@ from typing import Any
 
 from jaxnn import data, environment, recipes
 from jaxnn.errors import UserError
+from jaxnn.files import write_atomically
 from jaxnn.parity.recipe_run import compare_accuracy, compare_recipe
 from jaxnn.parity.report import Report, page
 from jaxnn.recipe import Recipe
-from jaxnn.run_dir import write_atomically
 
 _EMBEDDED = {"csv": "iris", "tabular-mlp": None, "tabular-minibatch": None, "breast-cancer": None}
 """What stands in for a recipe's own data set where no folder of data is named: digits, unless said here."""

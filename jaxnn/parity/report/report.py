@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from jaxnn.errors import UserError
-from jaxnn.run_dir import write_atomically
+from jaxnn.files import write_atomically
 
 Level = Literal["weights", "init", "forward", "buffers", "loss", "gradients", "optimizer", "trajectory", "accuracy"]
 """In the order in which they are compared: ``first_divergence`` is the first failure in it."""
