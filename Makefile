@@ -45,7 +45,7 @@ bench-sizes: $(INSTALLED)
 
 # Refreshes the versions that development and CI install.
 lock: $(INSTALLED)
-	$(BIN)/uv pip compile pyproject.toml --extra dev --universal --upgrade --no-annotate --no-header --quiet -o constraints.txt
+	$(BIN)/uv pip compile pyproject.toml --extra dev --extra fuzz --universal --upgrade --no-annotate --no-header --quiet -o constraints.txt
 
 $(INSTALLED): pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv

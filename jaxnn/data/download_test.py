@@ -68,6 +68,16 @@ class Handler(http.server.BaseHTTPRequestHandler):
         self.wfile.flush()
         self.server.over.wait(20)
 
+    def trickle(self, data: bytes) -> None:
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(data)))
+        self.end_headers()
+        for byte in data:
+            self.wfile.write(bytes([byte]))
+            self.wfile.flush()
+            if self.server.over.wait(0.5):
+                break
+
     def log_message(self, format: str, *args: object) -> None:
         pass
 
@@ -75,6 +85,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
 @pytest.fixture
 def server(tmp_path: Path, write_idx: Callable[[Path], object], monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
     monkeypatch.setattr("jaxnn.data.tfds_source.SILENCE", 1)
+    monkeypatch.setattr("jaxnn.data.tfds_source.MINUTE", 2)
     write_idx(tmp_path / "www")
     with Server() as server:
         server.files = {file.name: file.read_bytes() for file in (tmp_path / "www").iterdir()}
@@ -93,6 +104,7 @@ FAULTS: dict[str, Callable[[Handler, bytes], None]] = {
     "cuts before it answers": lambda handler, data: handler.connection.close(),
     "cuts in the middle": lambda handler, data: handler.answer(data[: len(data) // 2], length=len(data)),
     "is silent in the middle": lambda handler, data: handler.silent(data),
+    "sends a byte now and then": lambda handler, data: handler.trickle(data),
     "claims less": lambda handler, data: handler.answer(data, length=len(data) // 2),
     "claims more": lambda handler, data: handler.answer(data, length=2 * len(data)),
     "claims no number": lambda handler, data: handler.answer(data, Content_Length="many"),

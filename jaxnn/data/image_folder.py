@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from jaxnn import limits
 from jaxnn.data import aligned, split, tree
 from jaxnn.data.dataset import Dataset, Split
 from jaxnn.data.decoding import ENDINGS, Images, as_batch, decode, refusing_bombs
@@ -33,7 +34,8 @@ def read(path: Path, *, name: str, input: Input | None = None) -> Dataset:
 
     With the ``input`` of an image recipe each image is fitted to it as jaxnn.data.prepare does, as soon as it is
     decoded: the files may differ in size, and their pixels are not all in memory. Raises UserError that names a broken
-    image, two of different size or one too large to be padded, an empty class, or the lack of images.
+    image, two of different size or one too large to be padded, an empty class, the lack of images, or more pixels than
+    ``jaxnn.limits`` allows.
     """
     images, folders = _decode(path, input)
     by_split = _placed(images, folders)
@@ -60,6 +62,7 @@ def read(path: Path, *, name: str, input: Input | None = None) -> Dataset:
 def _decode(path: Path, input: Input | None) -> tuple[list[_Image], list[PurePosixPath]]:
     """All images, fitted and sorted by name, and all folders."""
     folders: list[PurePosixPath] = []
+    fitted = input is not None and input.size is not None
 
     def files() -> Iterator[tuple[PurePosixPath, bytes]]:
         for entry in tree.entries(path):
@@ -69,10 +72,20 @@ def _decode(path: Path, input: Input | None) -> tuple[list[_Image], list[PurePos
                 yield entry.path, entry.read()
 
     images: list[_Image] = []
+    size = pixels = 0  # bytes
     with ThreadPoolExecutor(os.cpu_count()) as pool, refusing_bombs():
         for batch in _batches(files()):
-            many_large = sum(len(data) for _, data in batch) > len(batch) * _WORTH_A_THREAD
-            images += (pool.map if many_large else map)(functools.partial(_decode_one, path, input), batch)
+            of_batch = sum(len(data) for _, data in batch)
+            size += of_batch
+            mapped = pool.map if of_batch > len(batch) * _WORTH_A_THREAD else map
+            for image in mapped(functools.partial(_decode_one, path, input), batch):
+                images.append(image)
+                pixels += image.pixels.nbytes
+                if not fitted and pixels > limits.decoded(size):
+                    raise UserError(
+                        f"{path}: its images have over {limits.decoded(size)} bytes of pixels, far more than files of "
+                        "their size would; train with --image-size N"
+                    )
     return sorted(images, key=lambda image: image.path), folders
 
 

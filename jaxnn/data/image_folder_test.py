@@ -145,6 +145,19 @@ def test_one_class_is_refused(tmp_path, make_png, write_files):
         load(str(path))
 
 
+@pytest.mark.parametrize("input", [None, Input(size=8, channels=1)])
+def test_pixels_that_few_bytes_stand_for_are_limited(tmp_path, write_files, monkeypatch, input):
+    monkeypatch.setattr("jaxnn.limits._PICTURES", 2**20)
+    stream = io.BytesIO()
+    Image.new("L", (1000, 1000)).save(stream, "PNG")
+    write_files(tmp_path / "pets", {f"{label}/{i}.png": stream.getvalue() for label in "ab" for i in range(5)})
+    if input is not None:  # fitted one by one
+        assert len(load(str(tmp_path / "pets"), input=input).train) == 8
+        return
+    with pytest.raises(UserError, match=r"pets: its images have over \d+ bytes of pixels, .* --image-size N"):
+        load(str(tmp_path / "pets"))
+
+
 def tar_with(path, name: str, **fields) -> str:
     with tarfile.open(path, "w") as tar:
         info = tarfile.TarInfo(name)

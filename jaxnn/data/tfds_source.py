@@ -5,6 +5,7 @@ import io
 import os
 import sys
 import tempfile
+import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from jaxnn.data.named import Named, Origin
 from jaxnn.errors import UserError
 
 SILENCE = 30  # seconds in which a server has to send something
+MINUTE, LEAST = 60, 2**16  # seconds, and the bytes that a server has to send in them
 _CHUNK = 1000  # one record at a time is twice as slow
 
 
@@ -126,7 +128,7 @@ def _bounded(origin: Origin) -> Iterator[None]:
     @contextlib.contextmanager
     def opened(url: str, **options: Any) -> Iterator[tuple[Any, Iterator[bytes]]]:
         with before[1](url, timeout=SILENCE, **options) as (response, blocks):
-            yield response, _at_most(sizes[url], blocks)
+            yield response, _at_most(sizes[url], _arriving(response, blocks))
 
     downloader.MAX_RETRIES, downloader._open_url = 2, opened
     try:
@@ -135,9 +137,20 @@ def _bounded(origin: Origin) -> Iterator[None]:
         downloader.MAX_RETRIES, downloader._open_url = before
 
 
+def _arriving(response: Any, blocks: Iterable[bytes]) -> Iterator[bytes]:
+    """``blocks`` as their bytes arrive: requests waits until a block is whole, however slowly that is sent."""
+    read = getattr(response.raw, "read1", None)  # urllib3 2.1
+    return iter(blocks) if read is None else iter(lambda: read(2**16, decode_content=True), b"")
+
+
 def _at_most(size: int, blocks: Iterable[bytes]) -> Iterator[bytes]:
+    began, sent = time.monotonic(), 0
     for block in blocks:
-        size -= len(block)
+        size, sent = size - len(block), sent + len(block)
         if size < 0:
             raise OSError("more bytes than the file has")
+        if time.monotonic() - began > MINUTE:
+            if sent < LEAST:
+                raise OSError(f"only {sent} bytes came in {MINUTE} seconds")
+            began, sent = time.monotonic(), 0
         yield block
