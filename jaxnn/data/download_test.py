@@ -72,7 +72,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
         self.send_response(200)
         self.send_header("Content-Length", str(len(data)))
         self.end_headers()
-        for byte in data:
+        for byte in data[:40]:
             self.wfile.write(bytes([byte]))
             self.wfile.flush()
             if self.server.over.wait(0.5):
