@@ -29,7 +29,8 @@ def show(figures: Iterable["Figure"]) -> None:
     from matplotlib import pyplot
 
     for figure in figures:
-        manager: Any = pyplot.figure()  # a window of the toolkit there is
+        size = figure.get_size_inches()
+        manager: Any = pyplot.figure(figsize=(size[0], size[1]), dpi=figure.dpi)  # a window of the toolkit there is
         canvas = manager.canvas
         canvas.figure = figure
         figure.set_canvas(canvas)
