@@ -150,7 +150,7 @@ def test_bad_intervals_are_refused(every: str) -> None:
 
 @pytest.mark.parametrize("choice", ["newest", "best"])
 def test_a_reader_beside_a_writer_finds_no_damage(choice: Choice, tmp_path: Path) -> None:
-    filled(tmp_path, saved(1, 0.1))
+    filled(tmp_path, saved(1, 0.01))
     found: list[int] = []
 
     def told(text: str) -> None:
@@ -161,8 +161,9 @@ def test_a_reader_beside_a_writer_finds_no_damage(choice: Choice, tmp_path: Path
 
         def verify_late(path: Path) -> Any:  # the writer goes on between the listing and the reading
             newest = writer.steps[-1]
-            if newest == len(found) + 1:
-                writer.save(saved(newest + 1, 0.1 * (newest + 1)))
+            if newest == 2 * len(found) + 1:
+                for step in (newest + 1, newest + 2):
+                    writer.save(saved(step, 0.01 * step))
                 writer.wait()
             return verify(path)
 
@@ -172,7 +173,7 @@ def test_a_reader_beside_a_writer_finds_no_damage(choice: Choice, tmp_path: Path
                 got = reader.find(choice, told, saved(1).state)
                 assert got is not None
                 found.append(got.step)
-    assert found == [2, 3, 4, 5, 6]
+    assert found == [3, 5, 7, 9, 11]
 
 
 @pytest.mark.parametrize(

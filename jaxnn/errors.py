@@ -20,17 +20,25 @@ class UserError(ValueError):
 
 
 class NonFiniteLossError(ArithmeticError):
-    """Training met a loss that is NaN or infinite (exit code 1)."""
+    """Training met a loss that is NaN or infinite (exit code 1); ``cause``: the first tensor that was, and where."""
 
     def __init__(self, *, epoch: int, step: int, loss: float, cause: str = "") -> None:
         self.epoch, self.step, self.loss, self.cause = epoch, step, loss, cause
-        super().__init__(
-            f"the loss became {loss} at step {step} of epoch {epoch}{cause and f': {cause}'}; "
-            "try a smaller --optimizer.learning-rate or --clip.norm 1"
-        )
+        super().__init__(self._said(f": {cause}" if cause else ""))
+
+    @property
+    def brief(self) -> str:
+        """Without the cause."""
+        return self._said("")
 
     def because(self, cause: str) -> "NonFiniteLossError":
         return NonFiniteLossError(epoch=self.epoch, step=self.step, loss=self.loss, cause=cause)
+
+    def _said(self, cause: str) -> str:
+        return (
+            f"the loss became {self.loss} at step {self.step} of epoch {self.epoch}{cause}; "
+            "try a smaller --optimizer.learning-rate or --clip.norm 1"
+        )
 
 
 class Interrupted(Exception):

@@ -50,8 +50,13 @@ INTENDED: dict[str, Reasons] = {
     "evaluate.evaluate": {
         "split": "by keyword alone in jaxnn",
         **dict.fromkeys(("notice", "on_notice"), "torchref's hooks are called on_..."),
+        **dict.fromkeys(("checkpoint", "choice"), "torchref has a module of that name"),
     },
-    "prediction.predict": dict.fromkeys(("notice", "on_notice"), "torchref's hooks are called on_..."),
+    "prediction.predict": {
+        **dict.fromkeys(("notice", "on_notice"), "torchref's hooks are called on_..."),
+        **dict.fromkeys(("checkpoint", "choice"), "torchref has a module of that name"),
+    },
+    "optim.clip": dict.fromkeys(("gradients", "parameters"), "gradients are values; torch's are of the parameters"),
     "optim.build": {"parameters": "a torch optimizer owns the parameters; one of optax is given them at each update"},
     "schedules.build": {
         "optimizer": "a torch scheduler acts on an optimizer; ours makes numbers from the recipe's, `config` there",

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from jaxnn.cli.backends import Outcome
-from jaxnn.errors import Ended, Interrupted
+from jaxnn.errors import Ended, Interrupted, NonFiniteLossError
 from jaxnn.files import write_atomically
 from jaxnn.together import Job
 
@@ -60,7 +60,8 @@ def require_all(jobs: Sequence[Job], outcomes: Sequence[Outcome]) -> None:
         raise stopped[0][1]
     paths: dict[str, list[str]] = {}
     for path, outcome in stopped:
-        paths.setdefault(str(outcome), []).append(str(path))
+        brief = outcome.brief if isinstance(outcome, NonFiniteLossError) else str(outcome)
+        paths.setdefault(brief, []).append(str(path))
     raise Ended("; ".join(f"{', '.join(where)}: {why}" for why, where in paths.items()), 1)
 
 

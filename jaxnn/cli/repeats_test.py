@@ -22,7 +22,6 @@ DIGITS = ("--dataset", "digits", "--epochs", "1")
 TORCH = ("--framework", "torch")
 CASES: dict[str, tuple[str, ...]] = {
     "dropout, many steps in one program": ("mnist-mlp", *DIGITS, "--model.dropout", "0.2"),
-    "PyTorch, dropout": ("mnist-mlp", *DIGITS, "--batch-size", "64", "--model.dropout", "0.2", *TORCH),
 }
 SLOW: dict[str, tuple[str, ...]] = {
     "a program a step": ("mnist-mlp", *DIGITS, "--dispatch", "step"),
@@ -36,6 +35,7 @@ SLOW: dict[str, tuple[str, ...]] = {
     "bfloat16": ("fashion-mlp", *DIGITS, "--precision", "bfloat16"),
     "ResNet": ("resnet18", "--dataset", "digits", "--input.size", "32", "--batch-size", "16", "--steps", "3"),
     "JAX's own streams": ("mnist-mlp", *DIGITS, "--rng", "jax", "--model.dropout", "0.2"),
+    "PyTorch, dropout": ("mnist-mlp", *DIGITS, "--batch-size", "64", "--model.dropout", "0.2", *TORCH),
     "PyTorch, BatchNorm": ("fashion-mlp-bn", *DIGITS, *TORCH),
     "PyTorch, convolutions": ("cifar-cnn", *DIGITS, "--batch-size", "16", *TORCH),
 }
@@ -64,7 +64,7 @@ def _bits(run: RunDir) -> tuple[list[dict[str, object]], dict[str, tuple[str, by
 @pytest.mark.parametrize(
     "options",
     [
-        *(pytest.param(case, id=name, marks=[pytest.mark.torch] * (TORCH[1] in case)) for name, case in CASES.items()),
+        *(pytest.param(case, id=name) for name, case in CASES.items()),
         *(pytest.param(case, id=name, marks=pytest.mark.slow) for name, case in SLOW.items()),
     ],
 )

@@ -43,8 +43,14 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Made:
     for seed in (0, 1):
         run = RunDir(folder / f"seed-{seed}")
         run.create(recipes.get("mnist-mlp").replace(seed=seed, epochs=2, dataset="/data/<u>set"), "jax")
-        data = {"name": "<u>set", "classes": CLASSES, "input_shape": [2, 2, 1], "train_examples": 10}
-        run.environment_file.write_text(json.dumps({"data": data | {"test_examples": 7}, "device": "<b>"}))
+        data = {
+            "name": "<u>set",
+            "classes": CLASSES,
+            "input_shape": [2, 2, 1],
+            "train_examples": 10,
+            "test_examples": 7,
+        }
+        run.environment_file.write_text(json.dumps({"data": data | {"fingerprint": None}, "device": "<b>"}))
         run.write_metrics([row(epoch, seed) for epoch in (0, 1)])
     scores = np.full((7, 3), 0.0)
     scores[:] = np.log((1 - SURE[:, None]) / 2)

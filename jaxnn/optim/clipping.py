@@ -12,12 +12,12 @@ from jaxnn.recipe import Clip
 Tree = TypeVar("Tree")
 
 
-def clip(gradients: Tree, how: Clip) -> Tree:
+def clip(gradients: Tree, clip: Clip) -> Tree:
     """Gradients as the recipe clips them, if it does."""
-    if how.norm is not None:
-        return clip_grad_norm(gradients, how.norm)[0]
-    if how.value is not None:
-        return clip_grad_value(gradients, how.value)
+    if clip.norm is not None:
+        return clip_grad_norm(gradients, clip.norm)[0]
+    if clip.value is not None:
+        return clip_grad_value(gradients, clip.value)
     return gradients
 
 
