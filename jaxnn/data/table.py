@@ -92,7 +92,7 @@ def _columns(first: list[str], path: Path, *, label: str | None, header: Header)
         return _Columns(count, number % count, names)
     nearest = difflib.get_close_matches(label, (names or [])[:_SEARCHED], n=1)
     choice = f"did you mean {nearest[0]!r}?" if nearest else f"its columns are {', '.join(names or [])}"
-    raise UserError(f"--label {label!r} is no column of {path}; {choice if names else f'give a number below {count}'}")
+    raise UserError(f"{path} has no column --label {label!r}; {choice if names else f'give a number below {count}'}")
 
 
 def _is_header(names: list[str], label: int | None, path: Path) -> bool:

@@ -213,10 +213,10 @@ BOMBS = {
     "CSV: a million columns": Bomb(_text("a.csv", b"1," * 10**6 + b"x\n" + b"2\n"), _load_table, "line 2 has 1 cells"),
     "CSV: a million names": Bomb(
         _text("a.csv", b"name," * 10**6 + b"x\n"),
-        lambda path: load(str(path / "a.csv"), label="nane"), "is no column"),
+        lambda path: load(str(path / "a.csv"), label="nane"), "has no column --label"),
     "CSV: a name of NUL bytes": Bomb(
         _text("a.csv", b"a" + bytes(900) + b",b\n" + b"1,x\n2,y\n"),
-        lambda path: load(str(path / "a.csv"), label="nane"), "is no column"),
+        lambda path: load(str(path / "a.csv"), label="nane"), "has no column --label"),
     "recipe.json: nested": Bomb(_run("recipe.json", NESTED), lambda path: RunDir(path).read_recipe(), "recipe.json"),
     "recipe.json: a huge number": Bomb(
         _run("recipe.json", RECIPE.replace('"epochs": 2', '"epochs": ' + "9" * 5000).encode()),
