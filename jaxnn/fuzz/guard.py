@@ -116,3 +116,10 @@ def _memory(field: str) -> int:
 
 def _forget_peak() -> None:
     Path("/proc/self/clear_refs").write_text("5")
+
+
+def hold_ten_thousand(reader: Reader, folder: Path) -> None:
+    """The property of ``reader`` on 10,000 cases; fails if fewer were tried."""
+    seen: list[int] = []
+    property_of(reader, folder, examples=10_000, seen=seen)()
+    assert len(seen) >= 10_000
