@@ -78,6 +78,8 @@ class Recipe:
     PyTorch's cache); its last layer may be for other classes. ``freeze_backbone``: only the last layer is trained, as
     with requires_grad False for all others in PyTorch; those have no gradient, decay or optimizer state and do not
     count in clip.norm, but dropout stays on and BatchNorm's running statistics still follow the batches.
+    ``batch_norm``: on several devices BatchNorm takes the statistics of the whole batch, as on one, or of each device's
+    own share (local), as PyTorch's DistributedDataParallel leaves it; its running ones are then the first share's.
     """
 
     name: str
@@ -90,6 +92,7 @@ class Recipe:
     augment: Augment = field(default_factory=Augment)
     weights: str | None = None
     freeze_backbone: bool = False
+    batch_norm: Literal["global", "local"] = "global"
     loss: Loss = field(default_factory=Loss)
     optimizer: Optimizer = field(default_factory=Optimizer)
     schedule: Schedule = field(default_factory=Schedule)
