@@ -23,7 +23,7 @@ import numpy as np
 import orbax.checkpoint as ocp
 import pydantic
 
-from jaxnn import checkpoint_choice, limits, quiet_orbax
+from jaxnn import checkpoint_choice, hosts, limits, quiet_orbax
 from jaxnn.checkpoint_choice import Choice
 from jaxnn.checkpoint_policy import CheckpointPolicy
 from jaxnn.errors import UserError
@@ -50,15 +50,19 @@ class Saved(NamedTuple):
     test_accuracy: float | None = None
 
     def copy(self) -> "Saved":
-        """On the host, and the caller's alone: what NumPy shows of a JAX array may be its own memory."""
-        state, record = (jax.tree.map(lambda leaf: np.array(leaf, copy=True), x) for x in (self.state, self.record))
+        """On the host, and the caller's alone: what NumPy shows of a JAX array may be its own memory.
+
+        Arrays of which other processes have parts stay as they are.
+        """
+        state, record = jax.tree.map(_copied, (self.state, self.record))
         return self._replace(state=state, record=record)
 
 
 class Checkpoints:
     """The checkpoints in ``folder``: the one with the highest test accuracy, and the newest ``keep`` of the others.
 
-    Each appears whole or not at all, and what has been changed or cut since is found by its checksum.
+    Each appears whole or not at all, and what has been changed or cut since is found by its checksum. Of several
+    processes all call the same methods; each writes its part, and the first one all else.
     """
 
     def __init__(self, folder: Path, *, keep: int = CheckpointPolicy.keep) -> None:
@@ -83,10 +87,14 @@ class Checkpoints:
     def save(self, saved: Saved) -> None:
         """Copies ``saved`` and writes it while the caller goes on; waits for the write before, if that is under way.
 
-        Raises UserError if the write before failed.
+        Raises UserError if the write before failed. Several processes wait until all have written: orbax's barriers
+        must not meet those of their next steps.
         """
         self.wait()
         self._pending = quiet_orbax.submit(self._write, saved.copy())
+        if hosts.many():
+            self.wait()
+            hosts.wait(f"checkpoint {saved.step}")
 
     def wait(self) -> None:
         """Until nothing is being written. Raises UserError if it could not be."""
@@ -139,7 +147,7 @@ class Checkpoints:
     def discard_after(self, step: int) -> None:
         """Removes the checkpoints of later steps, which are damaged or no longer to come."""
         for later in self.steps:
-            if later > step:
+            if later > step and hosts.is_first():
                 self._remove(later)
 
     def __enter__(self) -> "Checkpoints":
@@ -183,9 +191,12 @@ class Checkpoints:
         if saved.record is not None:
             items["record"] = ocp.args.StandardSave(saved.record)
         try:
-            self.folder.mkdir(exist_ok=True)  # but not its parents: a run that was removed stays so
-            self._remove_hidden()
+            if hosts.is_first():
+                self.folder.mkdir(exist_ok=True)  # but not its parents: a run that was removed stays so
+                self._remove_hidden()
             self._orbax.save(temporary.resolve(), args=ocp.args.Composite(**items))
+            if not hosts.is_first():
+                return
             facts = {"test_accuracy": saved.test_accuracy, "sha256": _checksums(temporary)}
             write_atomically(temporary / "checkpoint.json", json.dumps(facts))
             os.replace(temporary, final)
@@ -203,6 +214,11 @@ class Checkpoints:
     def _remove_hidden(self) -> None:
         for cut_off in self.folder.glob(".*"):
             shutil.rmtree(cut_off, ignore_errors=True)
+
+
+def _copied(leaf: Any) -> Any:
+    shared = isinstance(leaf, jax.Array) and not leaf.is_fully_addressable
+    return leaf if shared else np.array(leaf, copy=True)
 
 
 def _facts(path: Path) -> _Facts | None:

@@ -8,6 +8,7 @@ import jax
 
 from jaxnn import precision
 from jaxnn.data import Dataset
+from jaxnn.mesh_shape import MeshShape
 
 _SWITCHES = (
     *("jax_disable_jit", "jax_debug_nans", "jax_debug_infs", "jax_check_tracer_leaks"),
@@ -16,9 +17,10 @@ _SWITCHES = (
 _PACKAGES = ("jaxnn", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
 
 
-def describe(dataset: Dataset) -> dict[str, Any]:
-    """The content of environment.json for a JAX run."""
-    return platform() | {"data": dataset.record()}
+def describe(dataset: Dataset, mesh: MeshShape | None = None) -> dict[str, Any]:
+    """The content of environment.json for a JAX run on one device, or on those of ``mesh``."""
+    of_several = {"mesh": mesh.record(), "processes": jax.process_count()} if mesh and mesh.devices > 1 else {}
+    return platform() | of_several | {"data": dataset.record()}
 
 
 def platform() -> dict[str, Any]:

@@ -80,8 +80,8 @@ def _all_examples(
     else:
         positions = split.positions(examples)
         each = [
-            program.eval_step(state.params, state.buffers, part, batch)
-            for part, batch in zip(splits, positions, strict=True)
+            program.eval_step(state.params, state.buffers, part, None if positions is None else positions[number])
+            for number, part in enumerate(splits)
         ]
         results = (np.stack([np.asarray(one) for one in column], axis=-2) for column in zip(*each, strict=True))
     values, weights, predictions = (np.asarray(result).reshape(runs, -1)[:, :count] for result in results)

@@ -15,8 +15,10 @@ from jaxtyping import Int
 from jaxnn import backbone, data, evaluation, models, optim, schedules, step, streams
 from jaxnn.data import Dataset
 from jaxnn.data.order import Batching, batching, total_steps
+from jaxnn.device_mesh import Devices, OneDevice
 from jaxnn.nn import Conv2d
 from jaxnn.nn.conv_method import prefers_blocks
+from jaxnn.nn.normalization import normalize_shares
 from jaxnn.placement import Placed, fits, place
 from jaxnn.precision import Dtypes
 from jaxnn.recipe import Recipe
@@ -58,8 +60,8 @@ class Experiment:
     """One run, or several together: what stays the same from the first step to the last.
 
     ``recipe`` is the first run's; what is read from it is the same in all. Of several runs, states and records have
-    an axis of runs in front (``stack``), over several devices if there is a ``sharding``. ``in_one_call``: whether
-    many steps, or evaluations, of resident data are one compiled call.
+    an axis of runs in front (``stack``), over several devices if there is a ``sharding``. ``devices``: those that share
+    a single run. ``in_one_call``: whether many steps, or evaluations, of resident data are one compiled call.
     """
 
     recipe: Recipe
@@ -71,6 +73,7 @@ class Experiment:
     rule: optim.Rule
     program: Program
     sharding: NamedSharding | None
+    devices: Devices
     train: Placed
     test: Placed
     in_one_call: bool
@@ -84,7 +87,7 @@ class Experiment:
         drawn = [self._draw(member, epoch) for member in self.members]
         first, _ = drawn[0]
         parts = [
-            EpochPart(start, examples, self.stack([of_run[number][2] for of_run, _ in drawn]))
+            EpochPart(start, examples, self._segment([of_run[number][2] for of_run, _ in drawn]))
             for number, (start, examples, _) in enumerate(first)
         ]
         return parts, [learning_rate for _, learning_rate in drawn]
@@ -117,19 +120,33 @@ class Experiment:
             parts.append(part(batches.full_steps, order[cut : cut + batches.tail].reshape(1, batches.tail), tail_masks))
         return parts, float(hyperparameters["learning_rate"][-1])
 
+    def start(self, states: Sequence[TrainState]) -> TrainState:
+        """The states of all runs as one, on the devices as the step keeps it."""
+        return self.devices.place_state(states[0]) if len(states) == 1 else self.stack(states)
+
+    def _segment(self, segments: Sequence[Segment]) -> Segment:
+        if len(segments) > 1:
+            return self.stack(segments)
+        order, scalars, masks, augment = segments[0]
+        return Segment(*self.devices.place((order, scalars)), *self.devices.place((masks, augment), axis=1))
+
     def stack(self, trees: Sequence[Pytree]) -> Pytree:
         """The trees of arrays of all runs as one, on the device; that of a single run as it is."""
         if len(trees) == 1:
-            return jax.tree.map(jnp.asarray, trees[0])
+            return self.devices.place(trees[0])
         stacked = jax.tree.map(_stacked, *trees)
         return stacked if self.sharding is None else jax.device_put(stacked, self.sharding)
 
     def unstack(self, tree: Pytree) -> list[Pytree]:
-        """The tree of each run, on the host."""
-        tree = jax.device_get(tree)
+        """The tree of each run, on the host, of arrays that every device has whole."""
         if len(self.members) == 1:
-            return [tree]
+            return [self.devices.fetch(tree)]
+        tree = jax.device_get(tree)
         return [jax.tree.map(lambda leaf: leaf[k], tree) for k in range(len(self.members))]  # noqa: B023  # used at once
+
+    def states(self, state: TrainState) -> list[TrainState]:
+        """The state of each run, as its checkpoint takes it."""
+        return [self.devices.fetch_state(state)] if len(self.members) == 1 else self.unstack(state)
 
     def advance(
         self, state: TrainState, record: Record, part: EpochPart, start: int, stop: int
@@ -160,8 +177,11 @@ class Experiment:
         )
 
 
-def member(recipe: Recipe, dataset: Dataset, dtypes: Dtypes) -> Member:
-    """The run of ``recipe`` on the prepared ``dataset``. Raises UserError if these do not go together."""
+def member(recipe: Recipe, dataset: Dataset, dtypes: Dtypes, *, shares: int = 1) -> Member:
+    """The run of ``recipe`` on the prepared ``dataset``. Raises UserError if these do not go together.
+
+    ``shares``: of a batch, each of which ``recipe.batch_norm`` local normalizes by itself.
+    """
     batches = batching(len(dataset.train), recipe)
     classes = len(dataset.classes)
     recipe.loss.require_classes(classes)
@@ -173,6 +193,8 @@ def member(recipe: Recipe, dataset: Dataset, dtypes: Dtypes) -> Member:
         rngs=stream.rngs,
         param_dtype=dtypes.param,
     )
+    if recipe.batch_norm == "local":
+        normalize_shares(model, shares)
     total = total_steps(batches, recipe)
     epochs = math.ceil(total / batches.steps)
     schedule = schedules.build(recipe.schedule, optimizer=recipe.optimizer, epochs=epochs, total_steps=total)
@@ -180,22 +202,30 @@ def member(recipe: Recipe, dataset: Dataset, dtypes: Dtypes) -> Member:
     return Member(recipe, dataset, model, batches, total, stream, rule, schedule)
 
 
-def join(members: Sequence[Member], dtypes: Dtypes, *, memory_limit: int | None = None) -> Experiment:
+def join(
+    members: Sequence[Member],
+    dtypes: Dtypes,
+    *,
+    memory_limit: int | None = None,
+    devices: Devices = OneDevice(),  # noqa: B008  # it has no state
+) -> Experiment:
     """One program for all ``members``, which jaxnn.together has found to fit.
 
     A split of more than ``memory_limit`` bytes (None: half of the device's memory) is streamed if it is one run's.
+    Raises UserError unless ``devices`` can share its batches.
     """
     first = members[0]
     recipe, dataset = first.recipe, first.dataset
     shared = all(other.dataset is dataset for other in members)
     datasets = [dataset] if shared else [other.dataset for other in members]
     classes = len(dataset.classes)
+    devices.shape.require_divides(first.batches.batch_size)
     mesh = _mesh(len(members))
     sharding = None if mesh is None else NamedSharding(mesh, PartitionSpec("runs"))
     of_data = NamedSharding(mesh, PartitionSpec()) if mesh is not None and shared else sharding
 
     def placed(splits: list[data.Split]) -> Placed:
-        return place(splits, recipe.input, dtypes, memory_limit=memory_limit, sharding=of_data)
+        return place(splits, recipe.input, dtypes, memory_limit=memory_limit, sharding=of_data, devices=devices)
 
     program = step.build(
         first.model,
@@ -206,6 +236,7 @@ def join(members: Sequence[Member], dtypes: Dtypes, *, memory_limit: int | None 
         dtypes=dtypes,
         runs="one" if len(members) == 1 else "sharing data" if shared else "with own data",
         mesh=mesh,
+        devices=devices,
     )
     return Experiment(
         recipe=recipe,
@@ -217,18 +248,25 @@ def join(members: Sequence[Member], dtypes: Dtypes, *, memory_limit: int | None 
         rule=first.rule,
         program=program,
         sharding=sharding,
+        devices=devices,
         train=placed([each.train for each in datasets]),
         test=placed([each.test for each in datasets]),
-        in_one_call=_prefers_one_call(first),
+        in_one_call=_prefers_one_call(first, devices),
     )
 
 
 def build(
-    recipe: Recipe, dataset: Dataset, dtypes: Dtypes, *, memory_limit: int | None = None
+    recipe: Recipe,
+    dataset: Dataset,
+    dtypes: Dtypes,
+    *,
+    memory_limit: int | None = None,
+    devices: Devices = OneDevice(),  # noqa: B008  # it has no state
 ) -> tuple[Experiment, TrainState]:
     """The experiment of a single run, and its state before the first step."""
-    single = member(recipe, dataset, dtypes)
-    return join([single], dtypes, memory_limit=memory_limit), step.initial_state(single.model, single.rule)
+    single = member(recipe, dataset, dtypes, shares=devices.shape.devices)
+    joined = join([single], dtypes, memory_limit=memory_limit, devices=devices)
+    return joined, joined.start([step.initial_state(single.model, single.rule)])
 
 
 def empty_record(steps: int, dtypes: Dtypes) -> Record:
@@ -259,11 +297,11 @@ def _stacked(*leaves: Any) -> jax.Array:
     return jnp.asarray(np.stack(leaves)) if on_host else jnp.stack(leaves)
 
 
-def _prefers_one_call(of: Member) -> bool:
+def _prefers_one_call(of: Member, devices: Devices) -> bool:
     if of.recipe.dispatch != "auto":
         return of.recipe.dispatch == "epoch"
     # Inside a loop, XLA's own CPU convolutions use one thread; step by step they use all.
     by_blocks = all(
         conv.plain and prefers_blocks(conv.kernel.shape, (1, 1), tile=(1, 1)) for conv in _convolutions(of.model)
     )
-    return by_blocks or jax.default_backend() != "cpu"
+    return by_blocks or devices.shape.devices > 1 or jax.default_backend() != "cpu"

@@ -132,7 +132,7 @@ class Lane:
         Not if the weights are spoiled (the next loss says so), and none twice.
         """
         self._save_best()
-        if all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(state.params)):
+        if all(map(_finite, jax.tree.leaves(state.params))):
             self._write(self._snapshot(state))
 
     def _save_best(self) -> None:
@@ -205,6 +205,11 @@ class Lane:
         self.rows = [row for row in self.rows if row["step"] <= self.steps_done]
         if not self.finished:
             self.rows = [row for row in self.rows if row["epoch"] < self.position.epoch]
+
+
+def _finite(leaf: np.ndarray | jax.Array) -> bool:
+    """Of an array on the host, or on the devices of several processes."""
+    return bool(np.isfinite(leaf).all() if isinstance(leaf, np.ndarray) else jnp.isfinite(leaf).all())
 
 
 def filler(job: Job, beside: Lane, dtypes: Dtypes) -> Lane:

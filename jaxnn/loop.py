@@ -11,15 +11,17 @@ from typing import Any
 import jax
 import numpy as np
 
-from jaxnn import environment, experiment, nonfinite, precision
+from jaxnn import device_mesh, environment, experiment, hosts, nonfinite, precision
 from jaxnn.checkpoint import Checkpoints
 from jaxnn.checkpoint_choice import Choice
 from jaxnn.checkpoint_policy import CheckpointPolicy
 from jaxnn.data import Dataset
 from jaxnn.errors import Interrupted, NonFiniteLossError, UserError
 from jaxnn.experiment import EpochPart, Experiment
+from jaxnn.followed_run import FollowedRun
 from jaxnn.interop import initial_weights
 from jaxnn.lane import Lane, Metrics, filler, in_step
+from jaxnn.mesh_shape import MeshShape
 from jaxnn.position import Position
 from jaxnn.recipe import Recipe
 from jaxnn.run_dir import RunDir
@@ -61,12 +63,14 @@ def train(
     resume: bool = False,
     policy: CheckpointPolicy = CheckpointPolicy(),  # noqa: B008  # frozen
     memory_limit: int | None = None,
+    mesh: MeshShape | None = None,
     hooks: Hooks = Hooks(),  # noqa: B008  # frozen
 ) -> Metrics:
     """Trains ``recipe`` on the prepared ``dataset``, writes ``run`` as it goes, returns the last row of metrics.
 
     ``policy`` says when there is a checkpoint. ``memory_limit``: bytes above which a split is streamed
-    (None: half of the device's memory). Raises NonFiniteLossError, which leaves the last good
+    (None: half of the device's memory). ``mesh``: the devices that share the work (None: one, or all of several
+    processes, which all call this alike). Raises NonFiniteLossError, which leaves the last good
     checkpoint, Interrupted after ``hooks.should_stop()``, which leaves one of that moment, and UserError if another
     process trains there.
     """
@@ -75,6 +79,7 @@ def train(
         resume=resume,
         policy=policy,
         memory_limit=memory_limit,
+        mesh=mesh,
         hooks=hooks,
     )
     if isinstance(outcome, NonFiniteLossError):
@@ -88,15 +93,21 @@ def train_together(
     resume: bool = False,
     policy: CheckpointPolicy = CheckpointPolicy(),  # noqa: B008  # frozen
     memory_limit: int | None = None,
+    mesh: MeshShape | None = None,
     hooks: Hooks = Hooks(),  # noqa: B008  # frozen
 ) -> list[Metrics | NonFiniteLossError]:
     """``train`` for several runs in one compiled program, which jaxnn.together says they can share.
 
     Returns the last row of each, or why it stopped; the others go on without it. Runs are resumed together from the
-    newest step that all of them have; those without a common one in turn.
+    newest step that all of them have; those without a common one in turn. Only a single run is shared by several
+    devices of a ``mesh``.
     """
+    if not hosts.is_first():
+        jobs = [job._replace(run=FollowedRun(job.run.path)) for job in jobs]
     with precision.activate(jobs[0].recipe.precision) as dtypes, contextlib.ExitStack() as stack:
-        members = [experiment.member(job.recipe, job.dataset, dtypes) for job in jobs]
+        devices = device_mesh.build(mesh)
+        shares = devices.shape.devices
+        members = [experiment.member(job.recipe, job.dataset, dtypes, shares=shares) for job in jobs]
         batches, wanted = members[0].batches, jobs[0].recipe.batch_size
         if wanted is not None and batches.batch_size < wanted:
             hooks.notice(f"batch size {wanted} shrinks to {batches.batch_size}, the whole training set")
@@ -111,8 +122,11 @@ def train_together(
             for job, member in zip(jobs, members, strict=True)
         ]
         known = [resume and job.run.exists() for job in jobs]
+        hosts.wait("the run directory")  # before anything is written there
         for job, lane in itertools.compress(zip(jobs, lanes, strict=True), known):
             job.run.require_data(job.dataset.name, job.dataset.fingerprint)
+            if job.recipe.batch_norm == "local":
+                job.run.require_shares(shares)
             lane.restore(hooks.notice)
             if lane.finished:
                 hooks.notice(f"{job.run.path} is finished already, after {lane.steps_done} steps")
@@ -121,16 +135,19 @@ def train_together(
             if not old:
                 job.run.create(job.recipe, "jax")
             if not old or job.run.data_fingerprint() is None:  # imported without its data, which it has from now on
-                job.run.write_environment(environment.describe(job.dataset) | {"trained_together": len(todo)})
+                job.run.write_environment(
+                    environment.describe(job.dataset, devices.shape) | {"trained_together": len(todo)}
+                )
         for group in in_step(todo):
             together = max(lane.run.trained_together() for lane in group) if len(jobs) > 1 else 1
             fillers = [filler(jobs[0], group[0], dtypes) for _ in range(together - len(group))]
             group.extend(fillers)
-            joined = experiment.join([lane.member for lane in group], dtypes, memory_limit=memory_limit)
+            of_group = [lane.member for lane in group]
+            joined = experiment.join(of_group, dtypes, memory_limit=memory_limit, devices=devices)
             _Loop(joined, group, hooks, policy).train()
         for job, lane in zip(jobs, lanes, strict=True):
             if lane.failure is not None:
-                lane.failure = nonfinite.explain(job, lane, dtypes, memory_limit=memory_limit)
+                lane.failure = nonfinite.explain(job, lane, dtypes, memory_limit=memory_limit, shares=shares)
         return [lane.failure or lane.rows[-1] for lane in lanes]
 
 
@@ -165,9 +182,11 @@ class _Loop:
     first_epoch: int = field(init=False)  # of this process
     seconds_a_step: float = math.inf
     saved_at: float = field(default_factory=time.monotonic)
+    since_saved: float = 0.0  # seconds; this and the next are what all processes agree upon
+    should_stop: bool = False
 
     def __post_init__(self) -> None:
-        self.state = self.experiment.stack([lane.state for lane in self.lanes])
+        self.state = self.experiment.start([lane.state for lane in self.lanes])
         self.first_epoch = self.position.epoch
         for lane in self.going:
             self.hooks.started(lane.run, lane.steps_done)
@@ -220,6 +239,12 @@ class _Loop:
             if self.going:
                 self._pause(done)
 
+    def _agree(self) -> None:
+        """Processes that share a run must take the same steps in one call, save and stop at the same step."""
+        now = time.monotonic() - self.saved_at, float(self.hooks.should_stop())
+        self.seconds_a_step, self.since_saved, stop = hosts.largest(self.seconds_a_step, *now)
+        self.should_stop = stop > 0
+
     def _next_pause(self) -> int:
         """The step of the epoch at which to report, save or look for an interruption next."""
         done, log_every = self.position.done, self.experiment.recipe.log_every
@@ -248,6 +273,7 @@ class _Loop:
             accuracy=float(np.mean([lane.position.accuracy(batches) for lane in self.going])),
             losses=np.mean([lane.position.loss[since : position.done] for lane in self.going], axis=0).tolist(),
         )
+        self._agree()
         if position.done < self.experiment.epoch_steps(position.epoch):  # else the evaluation comes first
             self._save_if_due()
             self._stop_if_asked()
@@ -263,28 +289,29 @@ class _Loop:
         for lane in self.going:
             self.hooks.measured(lane.run, lane.rows[-1]["step"], lane.rows[-1])
         self.hooks.epoch([lane.rows[-1] for lane in self.going])
+        self._agree()
         if self.going[0].finished:
             self._save()
             return
         if not self._save_if_due() and any(lane.improved for lane in self.going):
-            for lane, state in zip(self.lanes, self.experiment.unstack(self.state), strict=True):
+            for lane, state in zip(self.lanes, self.experiment.states(self.state), strict=True):
                 if lane.going and lane.improved:
                     lane.keep(state)
         self._stop_if_asked()
 
     def _stop_if_asked(self) -> None:
-        if self.hooks.should_stop():
+        if self.should_stop:
             self._save()
             raise Interrupted(self.going[0].run.path, step=self.steps_done)
 
     def _save_if_due(self) -> bool:
-        due = self.policy.due(self.steps_done, seconds=time.monotonic() - self.saved_at)
+        due = self.policy.due(self.steps_done, seconds=self.since_saved)
         if due:
             self._save()
         return due
 
     def _save(self) -> None:
-        for lane, state in zip(self.lanes, self.experiment.unstack(self.state), strict=True):
+        for lane, state in zip(self.lanes, self.experiment.states(self.state), strict=True):
             if lane.going:
                 lane.save(state)
-        self.saved_at = time.monotonic()
+        self.saved_at, self.since_saved = time.monotonic(), 0.0

@@ -31,21 +31,24 @@ class _Step(NamedTuple):
         return self.part.first + self.row + 1
 
 
-def explain(job: Job, failed: Lane, dtypes: Dtypes, *, memory_limit: int | None = None) -> NonFiniteLossError:
+def explain(
+    job: Job, failed: Lane, dtypes: Dtypes, *, memory_limit: int | None = None, shares: int = 1
+) -> NonFiniteLossError:
     """The failure of a lane with its cause, if it comes again; its batch is then in RUN/nonfinite.npz.
 
+    On one device, whatever the run had; ``shares`` as ``experiment.member`` has it.
     The file has ``inputs`` as the network gets them, ``labels``, ``examples`` (their numbers in the training split),
     ``epoch`` and ``step``.
     """
     error = failed.failure
     assert error is not None
-    member = experiment.member(job.recipe, job.dataset, dtypes)
+    member = experiment.member(job.recipe, job.dataset, dtypes, shares=shares)
     if job.recipe.weights is not None:
         initial_weights.load(member.model, job.recipe, lambda text: None)
     lane = Lane(member, job.run, failed.checkpoints, dtypes, filler=True)
     lane.rewind(lambda text: None)
     ready = experiment.join([member], dtypes, memory_limit=memory_limit)
-    state, record = ready.stack([lane.state]), None
+    state, record = ready.start([lane.state]), None
     end = (error.epoch - 1) * member.batches.steps + error.step
     for step in _steps(ready, lane, end):
         if step.row == 0 or record is None:

@@ -1,4 +1,4 @@
-"""Where a split lives: whole on the device, or on the host and streamed to the device batch by batch."""
+"""Where a split lives: whole on each device, or on the host and streamed to the devices batch by batch."""
 
 import itertools
 import os
@@ -11,8 +11,10 @@ import numpy as np
 from jax.sharding import Sharding
 from jaxtyping import Int
 
-from jaxnn import data, step
+from jaxnn import data, hosts
 from jaxnn.data import stream
+from jaxnn.device_mesh import Devices, OneDevice
+from jaxnn.device_split import Split, device_split, host_split
 from jaxnn.precision import Dtypes
 from jaxnn.recipe import Input
 
@@ -24,11 +26,11 @@ class Placed(Protocol):
     labels: np.ndarray
     resident: bool
 
-    def positions(self, examples: Int[np.ndarray, "steps batch"]) -> Int[np.ndarray, "steps batch"]:
-        """Where the step finds the examples of each batch in what ``each_step`` gives it."""
+    def positions(self, examples: Int[np.ndarray, "steps batch"]) -> Int[np.ndarray, "steps batch"] | None:
+        """Where the step finds the examples of each batch in what ``each_step`` gives it; None: that is the batch."""
         ...
 
-    def each_step(self, examples: Int[np.ndarray, "steps batch"]) -> Iterator[step.Split]:
+    def each_step(self, examples: Int[np.ndarray, "steps batch"]) -> Iterator[Split]:
         """What each of the steps gets as its split."""
         ...
 
@@ -37,14 +39,25 @@ class Resident:
     """The whole split on the device: images as uint8, gathered and scaled inside the compiled step.
 
     Several splits, one for each run, are stacked. ``sharding``: over the devices that train several runs.
+    ``devices``: those that train one; each has the whole split.
     """
 
     resident = True
 
     def __init__(
-        self, splits: Sequence[data.Split], spec: Input, dtypes: Dtypes, sharding: Sharding | None = None
+        self,
+        splits: Sequence[data.Split],
+        spec: Input,
+        dtypes: Dtypes,
+        sharding: Sharding | None = None,
+        devices: Devices = OneDevice(),  # noqa: B008  # it has no state
     ) -> None:
-        placed = [step.device_split(split.inputs, split.labels, spec, dtypes) for split in splits]
+        if devices.shape.devices > 1:
+            [split] = splits
+            self.labels = split.labels
+            self.split = devices.place(host_split(split.inputs, split.labels, spec, dtypes))
+            return
+        placed = [device_split(split.inputs, split.labels, spec, dtypes) for split in splits]
         if len(splits) == 1:
             self.labels, self.split = splits[0].labels, placed[0]
         else:
@@ -56,25 +69,40 @@ class Resident:
     def positions(self, examples: Int[np.ndarray, "steps batch"]) -> Int[np.ndarray, "steps batch"]:
         return examples
 
-    def each_step(self, examples: Int[np.ndarray, "steps batch"]) -> Iterator[step.Split]:
+    def each_step(self, examples: Int[np.ndarray, "steps batch"]) -> Iterator[Split]:
         return itertools.repeat(self.split, len(examples))
 
 
 class Streamed:
-    """A split that is larger than the device's memory: one batch at a time is on the device."""
+    """A split that is larger than the device's memory, or of several processes: one batch at a time is on the devices.
+
+    Each process reads what its own devices need of a batch; of one that they cannot share evenly, all.
+    """
 
     resident = False
 
-    def __init__(self, split: data.Split, spec: Input, dtypes: Dtypes) -> None:
+    def __init__(
+        self,
+        split: data.Split,
+        spec: Input,
+        dtypes: Dtypes,
+        devices: Devices = OneDevice(),  # noqa: B008  # it has no state
+    ) -> None:
         self.labels = split.labels
-        self._host, self._spec, self._dtypes = split, spec, dtypes
+        self._host, self._spec, self._dtypes, self._devices = split, spec, dtypes, devices
 
-    def positions(self, examples: Int[np.ndarray, "steps batch"]) -> Int[np.ndarray, "steps batch"]:
-        return np.broadcast_to(np.arange(examples.shape[1], dtype=np.int32), examples.shape)
+    def positions(self, examples: Int[np.ndarray, "steps batch"]) -> None:
+        del examples
 
-    def each_step(self, examples: Int[np.ndarray, "steps batch"]) -> Iterator[step.Split]:
-        for inputs, labels in stream.batches(self._host, examples):
-            yield step.device_split(inputs, labels, self._spec, self._dtypes)
+    def each_step(self, examples: Int[np.ndarray, "steps batch"]) -> Iterator[Split]:
+        batch = examples.shape[1]
+        for inputs, labels in stream.batches(self._host, examples[:, self._devices.rows(batch)]):
+            if self._devices.shape.devices == 1:
+                yield device_split(inputs, labels, self._spec, self._dtypes)
+            else:
+                part = host_split(inputs, labels, self._spec, self._dtypes)
+                of_batch, of_labels = self._devices.place_batch((part.inputs, part.labels), batch)
+                yield Split(of_batch, of_labels, self._devices.place(part.affine))
 
 
 def place(
@@ -84,11 +112,15 @@ def place(
     *,
     memory_limit: int | None,
     sharding: Sharding | None = None,
+    devices: Devices = OneDevice(),  # noqa: B008  # it has no state
 ) -> Placed:
-    """A split, or one for each run, on the device if it fits there; only one split can be streamed."""
-    if len(splits) > 1 or fits(splits, memory_limit):
-        return Resident(splits, spec, dtypes, sharding)
-    return Streamed(splits[0], spec, dtypes)
+    """A split, or one for each run, on the device if it fits there; only one split can be streamed.
+
+    Several processes always stream: none should read what the others' devices need.
+    """
+    if len(splits) > 1 or (fits(splits, memory_limit) and not hosts.many()):
+        return Resident(splits, spec, dtypes, sharding, devices)
+    return Streamed(splits[0], spec, dtypes, devices)
 
 
 def fits(splits: Sequence[data.Split], memory_limit: int | None) -> bool:

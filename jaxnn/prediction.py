@@ -8,6 +8,7 @@ from jaxtyping import Float64
 
 from jaxnn import optim, precision, step, trained
 from jaxnn.checkpoint_choice import Choice
+from jaxnn.device_split import device_split
 from jaxnn.nn import DropoutMask
 from jaxnn.run_dir import RunDir
 
@@ -30,7 +31,7 @@ def predict(
         )
         _, params, _, buffers = nnx.split(of.model, nnx.Param, DropoutMask, ...)
         params, buffers = nnx.to_pure_dict(params), nnx.to_pure_dict(buffers)
-        split = step.device_split(inputs, np.zeros(len(inputs), np.int32), recipe.input, dtypes)
+        split = device_split(inputs, np.zeros(len(inputs), np.int32), recipe.input, dtypes)
         size = min(recipe.eval_batch_size, len(inputs))
         # The last batch is filled up with the last example.
         batches = [np.arange(start, start + size, dtype=np.int32) for start in range(0, len(inputs), size)]

@@ -14,6 +14,7 @@ Every file appears whole or not at all (jaxnn.files).
 import contextlib
 import datetime
 import json
+import math
 import os
 import platform
 import shutil
@@ -209,6 +210,17 @@ class RunDir:
         """The number of runs in the program that began to train this one; 1 if that is not known."""
         found = self.read_environment().get("trained_together")
         return found if type(found) is int and found > 0 else 1
+
+    def require_shares(self, devices: int) -> None:
+        """Raises UserError if the run began on another number of devices: BatchNorm would normalize other shares."""
+        mesh = self.read_environment().get("mesh")
+        sizes = mesh.values() if isinstance(mesh, dict) else ()
+        before = math.prod(size for size in sizes if type(size) is int)
+        if before != devices:
+            raise UserError(
+                f"--resume: with --batch-norm local {self.path} goes on with {before} devices, as it began, and not "
+                f"with {devices}; see --mesh"
+            )
 
     def require_data(self, name: str, fingerprint: str) -> None:
         """Raises UserError if the run began on other data: what would follow would be neither run."""

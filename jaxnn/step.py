@@ -1,9 +1,9 @@
 """One training step and one evaluation step: every jit of the training path.
 
-A step knows no files, no epochs and no devices. It takes the whole split and the numbers of the
-examples in each batch, so that data stay where they are (as uint8) and are gathered, scaled and
-normalized inside the compiled code. The same step runs alone (``Program.train_step``) or many times
-in one compiled loop (``Program.train_steps``).
+A step knows no files and no epochs, and of several devices only that examples and state are shared among them. It takes
+the whole split and the numbers of the examples in each batch, so that data stay where they are (as uint8) and are
+gathered, scaled and normalized inside the compiled code. The same step runs alone (``Program.train_step``) or many
+times in one compiled loop (``Program.train_steps``).
 """
 
 from collections.abc import Callable, Iterator
@@ -13,18 +13,20 @@ from typing import Any, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from flax import nnx, traverse_util
 from jax.sharding import Mesh, PartitionSpec
 from jaxtyping import Array, Bool, Float, Int
 
 from jaxnn import backbone, losses, optim
 from jaxnn.augment import augment
+from jaxnn.device_mesh import Devices, OneDevice
+from jaxnn.device_split import Split, normalized
 from jaxnn.dropout_sites import DropoutSite, dropout_sites
+from jaxnn.nn.divided import divided
 from jaxnn.nn.dropout import DropoutMask
 from jaxnn.nn.interception import intercepted, mark
 from jaxnn.precision import Dtypes
-from jaxnn.recipe import Input, Recipe
+from jaxnn.recipe import Recipe
 
 Pytree = Any
 
@@ -49,25 +51,14 @@ class Record(NamedTuple):
     correct: Int[Array, " steps"]
 
 
-class Split(NamedTuple):
-    """A split on the device, with what scales its images: (inputs / scale - mean) / std.
-
-    The three numbers are arguments of the step and not constants in it, because XLA would turn a
-    division by a constant into a product with its rounded inverse.
-    """
-
-    inputs: Array
-    labels: Int[Array, " examples"]
-    affine: tuple[Float[Array, ""], Float[Array, "*channels"], Float[Array, "*channels"]]
-
-
 class Segment(NamedTuple):
     """Consecutive steps with equal batch sizes: examples, scalars of the optimizer and masks of each step.
 
-    ``augment``: what jaxnn.data.augment has drawn for each example, None without augmentation.
+    ``order`` None: the split that a step is given is its batch. ``augment``: what jaxnn.data.augment has drawn for each
+    example, None without augmentation.
     """
 
-    order: Int[Array, "steps batch"]
+    order: Int[Array, "steps batch"] | None
     scalars: dict[str, Float[Array, " steps"]]
     masks: dict[DropoutSite, Bool[Array, "steps batch *shape"]]
     augment: Int[Array, "steps batch 3"] | None
@@ -107,21 +98,6 @@ def initial_state(model: nnx.Module, rule: optim.Rule) -> TrainState:
     return TrainState(jnp.zeros((), jnp.int32), params, buffers, rule.init(params))
 
 
-def device_split(inputs: np.ndarray, labels: np.ndarray, spec: Input, dtypes: Dtypes) -> Split:
-    """A split as the step wants it: images stay uint8, tables become floats."""
-    is_images = inputs.dtype == np.uint8
-    floats = jnp.promote_types(dtypes.param, jnp.float32)
-    affine = (255.0, spec.mean, spec.std) if is_images else (1.0, 0.0, 1.0)
-    placed = _placed(inputs) if is_images else jnp.asarray(inputs, floats)
-    scale, mean, std = (jnp.asarray(value, floats) for value in affine)
-    return Split(placed, jnp.asarray(labels, jnp.int32), (scale, mean, std))
-
-
-def _placed(images: np.ndarray) -> Array:
-    """On a CPU read-only images are taken without a copy, if they are aligned (jaxnn.data.aligned)."""
-    return jnp.asarray(images) if images.flags.writeable else jax.device_put(images)
-
-
 def build(
     model: nnx.Module,
     recipe: Recipe,
@@ -132,30 +108,33 @@ def build(
     dtypes: Dtypes,
     runs: Runs = "one",
     mesh: Mesh | None = None,
+    devices: Devices = OneDevice(),  # noqa: B008  # it has no state
 ) -> Program:
     """The functions of ``recipe`` on ``model``; each is compiled when first called, once for each batch size.
 
-    ``mesh``: devices along "runs", each of which trains its share of several runs.
+    ``mesh``: devices along "runs", each of which trains its share of several runs. ``devices``: those that share a
+    single run.
     """
     loss = losses.build(recipe.loss, classes=classes)
     train_graph, eval_graph = _graphs(model)
     _, _, masks, _ = nnx.split(model, nnx.Param, DropoutMask, ...)
     no_masks = nnx.to_pure_dict(masks)
-    normalize = partial(_normalized, spec=recipe.input)
 
     def forward(graph: Any, params: Pytree, buffers: Pytree, masks: Pytree, inputs: Array) -> tuple[Array, Pytree]:
+        params = devices.gather(params)
         merged = nnx.merge(graph, _lowered(params, dtypes.compute), masks, buffers)
-        outputs = merged(inputs).astype(dtypes.param)
-        return outputs, nnx.to_pure_dict(nnx.state(merged, nnx.BatchStat))
+        with divided(devices.of_examples):
+            outputs = merged(devices.spread(inputs)).astype(dtypes.param)
+        return devices.spread(outputs), nnx.to_pure_dict(nnx.state(merged, nnx.BatchStat))
 
     def batch(split: Split, segment: Segment, i: Int[Array, ""]) -> tuple[Array, Array, Pytree]:
         """What step ``i`` learns from: inputs, labels, masks."""
-        examples = segment.order[i]
-        inputs = split.inputs[examples]
+        inputs, labels = split.of(None if segment.order is None else devices.spread(segment.order[i]))
+        inputs, labels = devices.spread((inputs, labels))
         if segment.augment is not None:
-            inputs = augment(inputs, segment.augment[i], recipe.augment.crop)
-        masks = _with_masks(no_masks, {site.path: mask[i] for site, mask in segment.masks.items()})
-        return normalize(inputs, split.affine), split.labels[examples], masks
+            inputs = augment(inputs, devices.spread(segment.augment[i]), recipe.augment.crop)
+        masks = _with_masks(no_masks, {site.path: devices.spread(mask[i]) for site, mask in segment.masks.items()})
+        return normalized(inputs, split, recipe.input), labels, masks
 
     def gradient(
         state: TrainState, trained: Pytree, inputs: Array, labels: Array, masks: Pytree
@@ -175,7 +154,7 @@ def build(
         inputs, labels, masks = batch(split, segment, i)
         trained = backbone.trained(state.params, recipe.trained_layer)
         (value, (outputs, buffers)), gradients = gradient(state, trained, inputs, labels, masks)
-        clipped = optim.clip(gradients, recipe.clip)
+        clipped = optim.clip(devices.hold(gradients), recipe.clip)
         scalars = {name: values[i] for name, values in segment.scalars.items()}
         updates, optimizer = rule.update(clipped, state.optimizer, trained, scalars)
         params = backbone.whole(state.params, jax.tree.map(jnp.add, trained, updates))
@@ -187,7 +166,8 @@ def build(
             optimizer = optim.unless_skipped(finite, optimizer, state.optimizer)
             value, correct = jnp.where(finite, value, jnp.nan), jnp.where(finite, correct, 0)
         record = Record(record.loss.at[i].set(value), record.correct.at[i].set(correct))
-        return TrainState(state.step + 1, params, buffers, optimizer), record
+        params, optimizer = devices.hold((params, optimizer))
+        return TrainState(state.step + 1, params, devices.gather(buffers), optimizer), devices.gather(record)
 
     def many_steps(
         state: TrainState, record: Record, split: Split, segment: Segment, start: Array, stop: Array
@@ -216,13 +196,18 @@ def build(
         yield "the loss", value
         yield from reversed(list(_named("the gradient of {}", gradients)))
 
-    def predict(params: Pytree, buffers: Pytree, split: Split, examples: Array) -> Array:
-        inputs = normalize(split.inputs[examples], split.affine)
-        return forward(eval_graph, params, buffers, no_masks, inputs)[0]
+    def outputs_of(params: Pytree, buffers: Pytree, split: Split, examples: Array | None) -> tuple[Array, Array]:
+        """(outputs, labels)."""
+        inputs, labels = devices.spread(split.of(None if examples is None else devices.spread(examples)))
+        inputs = normalized(inputs, split, recipe.input)
+        return forward(eval_graph, params, buffers, no_masks, inputs)[0], labels
 
-    def evaluate(params: Pytree, buffers: Pytree, split: Split, examples: Array) -> tuple[Array, Array, Array]:
-        outputs = predict(params, buffers, split, examples)
-        return *loss.per_example(outputs, split.labels[examples]), losses.predictions(outputs)
+    def predict(params: Pytree, buffers: Pytree, split: Split, examples: Array | None) -> Array:
+        return devices.gather(outputs_of(params, buffers, split, examples)[0])
+
+    def evaluate(params: Pytree, buffers: Pytree, split: Split, examples: Array | None) -> tuple[Array, Array, Array]:
+        outputs, labels = outputs_of(params, buffers, split, examples)
+        return devices.gather((*loss.per_example(outputs, labels), losses.predictions(outputs)))
 
     def evaluate_all(params: Pytree, buffers: Pytree, split: Split, examples: Array) -> tuple[Array, Array, Array]:
         return jax.lax.map(partial(evaluate, params, buffers, split), examples)
@@ -265,16 +250,6 @@ def _graphs(model: nnx.Module) -> tuple[Any, Any]:
     eval_graph = nnx.split(model, nnx.Param, DropoutMask, ...)[0]
     model.train()
     return nnx.split(model, nnx.Param, DropoutMask, ...)[0], eval_graph
-
-
-def _normalized(inputs: Array, affine: tuple[Array, Array, Array], *, spec: Input) -> Array:
-    """Images: ToTensor, then Normalize if the recipe asks for it; tables as they are."""
-    if inputs.dtype == jnp.uint8:
-        scale, mean, std = affine
-        inputs = inputs.astype(scale.dtype) / scale
-        if (spec.mean, spec.std) != (0.0, 1.0):
-            inputs = (inputs - mean) / std
-    return inputs
 
 
 def _lowered(params: Pytree, dtype: Any) -> Pytree:

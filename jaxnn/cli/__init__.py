@@ -16,6 +16,7 @@ from jaxnn.errors import Ended, NonFiniteLossError, UserError
 _COMMANDS = {
     "recipes": "list the recipes: data set, model, expected accuracy",
     "train": "train a recipe, in JAX or (--framework torch) in PyTorch",
+    "launch": "train in several processes on this machine, as on so many hosts",
     "evaluate": "loss, accuracies and confusion matrix of a trained run",
     "report": "curves, confusion, mistakes and filters of one or several runs, as one HTML page",
     "predict": "class and probabilities of your own pictures, by a trained run",
@@ -31,7 +32,14 @@ _COMMANDS = {
 
 def main(argv: list[str] | None = None) -> int:
     """Runs one command and returns its exit code."""
-    argv = sys.argv[1:] if argv is None else argv
+    code = _run(sys.argv[1:] if argv is None else argv)
+    hosts = sys.modules.get("jaxnn.hosts")
+    if code and hosts is not None:
+        hosts.leave(code)
+    return code
+
+
+def _run(argv: list[str]) -> int:
     try:
         return _dispatch(argv)
     except UserError as error:

@@ -20,6 +20,7 @@ from jaxnn.cli.console import TrainingDisplay
 from jaxnn.cli.event_log import EventLog
 from jaxnn.data import Dataset
 from jaxnn.errors import Ended, Interrupted, NonFiniteLossError, UserError
+from jaxnn.mesh_shape import MeshShape
 from jaxnn.recipe import Recipe
 from jaxnn.run_dir import Framework, RunDir
 from jaxnn.together import Job
@@ -49,6 +50,7 @@ def train(
     resume: bool,
     policy: CheckpointPolicy,
     memory_limit: int | None,
+    mesh: MeshShape | None = None,
 ) -> list[Outcome]:
     """Trains ``jobs`` together (in PyTorch one job) and returns the last row of metrics of each, or why it stopped."""
     if framework == "torch":
@@ -63,9 +65,9 @@ def train(
             if failed.code != 1:
                 raise
             return [failed]
-    from jaxnn import loop
+    from jaxnn import hosts, loop
 
-    with _stop_signals() as received:
+    with _stop_signals() as received, hosts.depending(jobs[0].run.path):
         hooks = loop.Hooks(
             notice=display.notice,
             progress=display.progress,
@@ -79,20 +81,25 @@ def train(
                 resume=resume,
                 policy=policy,
                 memory_limit=memory_limit,
+                mesh=mesh,
                 hooks=hooks,
             )
         except Interrupted as stop:
-            raise Ended(stop, 128 + (received[0] if received else signal.SIGPIPE)) from stop
+            unasked = signal.SIGTERM if hosts.many() else signal.SIGPIPE  # another process was, or the reader has gone
+            raise Ended(stop, 128 + (received[0] if received else unasked)) from stop
     return list(outcomes)
 
 
-def groups(framework: Framework, jobs: Sequence[Job], memory_limit: int | None) -> list[list[Job]]:
+def groups(
+    framework: Framework, jobs: Sequence[Job], memory_limit: int | None, *, mesh: MeshShape | None = None
+) -> list[list[Job]]:
     """What ``train`` can take at once, and is faster so than one after another. Chooses JAX's threads."""
     if framework == "torch":
         return [[job] for job in jobs]
     found = together.groups(jobs)
     runs = max(1 if together.keeps_a_cpu_busy(group[0]) else len(group) for group in found)
-    threads.choose(jobs[0].recipe, jobs[0].dataset, runs=runs)
+    if mesh is None:
+        threads.choose(jobs[0].recipe, jobs[0].dataset, runs=runs)
     compilation_cache.choose()
     from jaxnn import experiment
 

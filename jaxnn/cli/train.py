@@ -19,6 +19,7 @@ from jaxnn.cli import backends, event_log, many_runs
 from jaxnn.cli.arguments import has, parse, value_of
 from jaxnn.cli.backends import Outcome
 from jaxnn.cli.console import TrainingDisplay
+from jaxnn.cli.devices import DeviceOptions
 from jaxnn.cli.document_log import DocumentDisplay
 from jaxnn.cli.sweep import expand
 from jaxnn.data import Dataset
@@ -60,6 +61,7 @@ class Options:
     """Who trains: JAX, or PyTorch (torchref) as its reference."""
     log_style: Literal["jaxnn", "document"] = "jaxnn"
     """The lines printed: this program's, or those of the recipe's document (of a single run)."""
+    devices: Annotated[DeviceOptions, tyro.conf.arg(name="")] = DeviceOptions()
     tensorboard: bool = False
     """Write what is measured for TensorBoard, into RUN/tensorboard of each run."""
     json: bool = False
@@ -73,13 +75,15 @@ class Options:
 def run(argv: list[str]) -> int:
     options = _read(argv)
     backends.require(options.framework, options.recipe)
+    several = options.seeds is not None or options.sweep is not None
+    options.devices.require(options.framework, out=options.out is not None, several=several)
     if options.tensorboard:
         event_log.require()
     limit = None if options.memory_limit is None else int(options.memory_limit * 2**30)
-    with _folder(options) as out:
+    with options.devices.joined(), _folder(options) as out:
         jobs = _jobs(options, out, explicit_batch_size=_explicit_batch_size(argv))
         outcomes: dict[Path, Outcome] = {}
-        for group in backends.groups(options.framework, jobs, limit):
+        for group in backends.groups(options.framework, jobs, limit, mesh=options.devices.shape):
             outcomes |= zip((job.run.path for job in group), _train(group, options, limit, out), strict=True)
         results = [outcomes[job.run.path] for job in jobs]
     if len(jobs) > 1:
@@ -269,7 +273,7 @@ def _train(jobs: list[Job], options: Options, memory_limit: int | None, out: Pat
         display = TrainingDisplay(title, **look)
     with contextlib.ExitStack() as stack:
         stack.enter_context(display)
-        log = stack.enter_context(event_log.EventLog(jobs)) if options.tensorboard else None
+        log = stack.enter_context(event_log.EventLog(jobs)) if options.tensorboard and options.devices.reports else None
         try:
             outcomes = backends.train(
                 options.framework,
@@ -279,6 +283,7 @@ def _train(jobs: list[Job], options: Options, memory_limit: int | None, out: Pat
                 resume=options.resume,
                 policy=options.policy,
                 memory_limit=memory_limit,
+                mesh=options.devices.shape,
             )
         except Ended as stop:
             if run.path != out and isinstance(stop.__cause__, Interrupted):

@@ -7,6 +7,7 @@ import jax
 
 from jaxnn.errors import UserError
 from jaxnn.nn.blocking import Pair
+from jaxnn.nn.divided import divided
 
 ConvMethod = Literal["auto", "lax", "blocked", "im2col"]
 """lax: XLA's convolution. blocked: jaxnn.nn.toeplitz wherever the shapes allow it. im2col: jaxnn.nn.im2col wherever
@@ -28,7 +29,7 @@ def prefers_blocks(kernel: tuple[int, ...], output: Pair, *, tile: Pair, method:
     possible = all(size >= pixels for size, pixels in zip(output, tile, strict=True))
     if method != "auto":
         return possible and method == "blocked"
-    return possible and jax.default_backend() == "cpu" and kernel[2] * kernel[3] <= _MOST_CHANNELS
+    return possible and _on_one_cpu() and kernel[2] * kernel[3] <= _MOST_CHANNELS
 
 
 def prefers_patches(output: Pair, *, method: ConvMethod | None = None) -> bool:
@@ -39,7 +40,11 @@ def prefers_patches(output: Pair, *, method: ConvMethod | None = None) -> bool:
     method = _checked(method)
     if method != "auto":
         return method == "im2col"
-    return jax.default_backend() == "cpu" and output[0] * output[1] <= _MOST_PIXELS
+    return _on_one_cpu() and output[0] * output[1] <= _MOST_PIXELS
+
+
+def _on_one_cpu() -> bool:
+    return jax.default_backend() == "cpu" and divided.value is None
 
 
 def _checked(method: ConvMethod | None) -> ConvMethod:

@@ -1,6 +1,8 @@
 """Batch normalization with PyTorch's conventions."""
 
+import jax
 import jax.numpy as jnp
+import numpy as np
 from flax import nnx
 from jaxtyping import Array, Float
 
@@ -15,6 +17,7 @@ class _BatchNorm(nnx.Module):
     """
 
     ndim: int
+    shares = 1  # contiguous ones of a batch, each with statistics of its own; see normalize_shares
 
     def __init__(
         self,
@@ -41,6 +44,8 @@ class _BatchNorm(nnx.Module):
             raise ValueError(f"{type(self).__name__} takes arrays of {self.ndim} dimensions, got shape {x.shape}")
         if self.use_running_average and self.track_running_stats:
             mean, var = self.mean[...], self.var[...]
+        elif self.shares > 1 and len(x) > 1 and not self.use_running_average:
+            mean, var = self._share_statistics(x)
         else:
             mean, var = self._batch_statistics(x)
         y = (x - mean.astype(x.dtype)) * (1 / jnp.sqrt(var + self.eps)).astype(x.dtype)
@@ -49,18 +54,40 @@ class _BatchNorm(nnx.Module):
         return y
 
     def _batch_statistics(self, x: Array) -> tuple[Array, Array]:
-        count = x.size // x.shape[-1]
-        if count == 1 and not self.use_running_average:
+        mean, var = self._statistics(x)
+        self._track_training(x, mean, var)
+        return mean, var
+
+    def _share_statistics(self, x: Array) -> tuple[Array, Array]:
+        """Those of each example's share, (batch, ..., channel); the running ones are the first share's."""
+        shares, size = min(self.shares, len(x)), len(x)
+        if size % shares == 0:  # without cutting, which would bring the shares of all devices together
+            repeats: int | np.ndarray = size // shares
+            mean, var = jax.vmap(self._statistics)(x.reshape(shares, repeats, *x.shape[1:]))
+        else:
+            parts = jnp.array_split(x, shares)
+            repeats = np.array([len(part) for part in parts])
+            mean, var = (jnp.stack(each) for each in zip(*map(self._statistics, parts), strict=True))
+        self._track_training(x[: -(-size // shares)], mean[0], var[0])
+        mean, var = (jnp.repeat(of, repeats, axis=0, total_repeat_length=size) for of in (mean, var))
+        shape = (size, *[1] * (x.ndim - 2), x.shape[-1])
+        return mean.reshape(shape), var.reshape(shape)
+
+    def _statistics(self, x: Array) -> tuple[Array, Array]:
+        """Mean and biased variance of each channel."""
+        if x.size == x.shape[-1] and not self.use_running_average:
             raise ValueError(
                 f"batch normalization in training needs more than 1 value per channel, got shape {x.shape}"
             )
         wide = x.astype(jnp.promote_types(x.dtype, jnp.float32))
         axes = tuple(range(x.ndim - 1))
         mean = jnp.mean(wide, axes)
-        var = jnp.mean(jnp.square(wide - mean), axes)
+        return mean, jnp.mean(jnp.square(wide - mean), axes)
+
+    def _track_training(self, x: Array, mean: Array, var: Array) -> None:
         if self.track_running_stats and not self.use_running_average:
+            count = x.size // x.shape[-1]
             self._track(mean, var * (count / (count - 1)))
-        return mean, var
 
     def _track(self, mean: Array, unbiased_var: Array) -> None:
         self.num_batches_tracked[...] = self.num_batches_tracked[...] + 1
@@ -80,3 +107,14 @@ class BatchNorm2d(_BatchNorm):
     """torch.nn.BatchNorm2d on (N, H, W, C)."""
 
     ndim = 4
+
+
+def normalize_shares(model: nnx.Module, shares: int) -> None:
+    """Has each BatchNorm in ``model`` take the statistics of so many shares of a batch, one by one.
+
+    As PyTorch's DistributedDataParallel does without SyncBatchNorm: sizes as of torch.tensor_split, and running
+    statistics of the first share alone, which it hands to all.
+    """
+    for _, module in nnx.iter_modules(model):
+        if isinstance(module, _BatchNorm):
+            module.shares = shares

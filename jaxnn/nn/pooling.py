@@ -1,6 +1,7 @@
 """Max and average pooling, channels last, with PyTorch's rules at the border."""
 
 import math
+from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -10,6 +11,7 @@ from jax import lax
 from jaxtyping import Array, Float
 
 from jaxnn.nn.conv import as_pair
+from jaxnn.nn.divided import by_shares
 
 Window = int | tuple[int, int]
 
@@ -35,14 +37,15 @@ class MaxPool2d(nnx.Module):
         border = ((0, 0), *_border(x, self), (0, 0))
         if self.dilation != (1, 1):
             return _dilated_max(jnp.pad(x, border, constant_values=-jnp.inf), self)
-        return lax.reduce_window(
-            x,
-            -jnp.inf,
-            lax.max,
+        maxima = partial(
+            lax.reduce_window,
+            init_value=-jnp.inf,
+            computation=lax.max,
             window_dimensions=(1, *self.kernel_size, 1),
             window_strides=(1, *self.stride, 1),
             padding=border,
         )
+        return by_shares(maxima, x)
 
 
 def _dilated_max(x: jax.Array, pool: MaxPool2d) -> jax.Array:

@@ -1,0 +1,117 @@
+"""The processes, one or several a machine, that train one run together (jax.distributed)."""
+
+import contextlib
+import hashlib
+import os
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import jax
+import numpy as np
+from jax.experimental import multihost_utils
+
+from jaxnn.errors import UserError
+
+_HEARTBEAT = 30  # seconds without a sign of life until a process counts as dead
+_START = 300  # in which all must have started
+_END = 30  # that those who are done wait for the others
+
+
+def join(coordinator: str | None, processes: int | None, number: int | None) -> None:
+    """Makes this process one of several; what is None is found in the environment (Slurm, Open MPI, Kubernetes, TPU).
+
+    Returns when all are there. To be called before anything asks JAX for its devices. Raises UserError if the
+    environment does not say enough, or not all come.
+    """
+    try:
+        jax.distributed.initialize(
+            coordinator,
+            processes,
+            number,
+            initialization_timeout=_START,
+            heartbeat_timeout_seconds=_HEARTBEAT,
+            shutdown_timeout_seconds=_END,
+        )
+    except (ValueError, RuntimeError) as error:
+        raise UserError(
+            f"--distributed: {_first_line(error)}; outside Slurm, Open MPI, Kubernetes and TPU pods give "
+            "--coordinator HOST:PORT, --num-processes N and --process-id I, the same N and HOST:PORT to all"
+        ) from error
+
+
+def many() -> bool:
+    return jax.process_count() > 1
+
+
+def is_first() -> bool:
+    """Whether this is the process that writes and reports."""
+    return jax.process_index() == 0
+
+
+def largest(*values: float) -> tuple[float, ...]:
+    """Each value's largest over all processes, which thereby decide alike."""
+    if not many():
+        return values
+    return tuple(np.max(multihost_utils.process_allgather(np.array(values, np.float32)), axis=0).tolist())
+
+
+def wait(where: str) -> None:
+    """Until all processes are at ``where``."""
+    if many():
+        multihost_utils.sync_global_devices(where)
+
+
+def require_same(what: str, value: str) -> None:
+    """Raises UserError in all processes unless each has the same ``value``."""
+    if many():
+        digest = np.frombuffer(hashlib.sha256(value.encode()).digest(), np.uint8)
+        if not (multihost_utils.process_allgather(digest) == digest).all():
+            raise UserError(f"--distributed: {what} is not the same in all processes; start all with the same command")
+
+
+class PeerLost(Exception):
+    """Another process of the run has ended, or cannot be reached any more."""
+
+
+@contextlib.contextmanager
+def depending(run: Path) -> Iterator[None]:
+    """Inside, the processes exchange what they compute. Raises PeerLost if one of them ends before its time."""
+    try:
+        if many():
+            with _quiet():  # gloo says on standard output when it has connected
+                wait("the start")
+        yield
+    except jax.errors.JaxRuntimeError as error:
+        if not many():
+            raise
+        raise PeerLost(
+            f"another process of this run has ended or cannot be reached ({_first_line(error)}); "
+            f"`jaxnn train --resume --out {run}` goes on from the newest checkpoint, on as many processes as you like"
+        ) from error
+
+
+def leave(code: int) -> None:
+    """Ends this process at once if it is one of several: JAX would wait for all of them first."""
+    if jax.distributed.is_initialized():
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0]
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Inside, nothing that C++ prints appears."""
+    sys.stdout.flush()
+    before = os.dup(1)
+    with open(os.devnull, "w") as nowhere:
+        os.dup2(nowhere.fileno(), 1)
+    try:
+        yield
+    finally:
+        os.dup2(before, 1)
+        os.close(before)
