@@ -111,11 +111,11 @@ class Checkpoints:
         self.wait()
         path = self.folder / str(step)
         facts = _verified(path)
-        items = {"state": ocp.args.StandardRestore(_like(state)), "position": ocp.args.JsonRestore()}
+        wanted = {"state": state}
         if record is not None and (path / "record").is_dir():
-            items["record"] = ocp.args.StandardRestore(_like(record))
+            wanted["record"] = record
         try:
-            restored = quiet_orbax.submit(self._read, path.resolve(), items).result()
+            restored = quiet_orbax.submit(self._read, path.resolve(), wanted).result()
             found = Saved(step, restored["state"], restored.get("record"), restored["position"], facts.test_accuracy)
             _require_shapes(found.state, state)
             _require_shapes(found.record, record if found.record is not None else None)
@@ -178,11 +178,15 @@ class Checkpoints:
         }
         return max(scores, key=lambda step: (scores[step], -step)) if scores else None
 
-    def _read(self, path: Path, items: dict[str, Any]) -> Any:
+    def _read(self, path: Path, wanted: dict[str, Any]) -> Any:
         """Raises ValueError, before anything is allocated, for arrays larger than their files can hold."""
         most = limits.unpacked(sum(file.stat().st_size for file in path.rglob("*") if file.is_file()))
-        for name in items.keys() - {"position"}:
-            _require_small(self._arrays.metadata(path / name), most)
+        items: dict[str, Any] = {"position": ocp.args.JsonRestore()}
+        for name, tree in wanted.items():
+            described = self._arrays.metadata(path / name)
+            _require_small(described, most)
+            # On the host, whatever devices they were saved from: those may not be here.
+            items[name] = ocp.args.StandardRestore(_like(described.tree if tree is None else tree))
         return self._orbax.restore(path, args=ocp.args.Composite(**items))
 
     def _write(self, saved: Saved) -> None:
@@ -250,7 +254,7 @@ def _checksums(path: Path) -> dict[str, str]:
 
 
 def _like(tree: Any) -> Any:
-    return None if tree is None else jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), tree)
+    return jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), tree)
 
 
 def _require_small(described: Any, most: int) -> None:

@@ -132,7 +132,7 @@ def observe(case: Case) -> dict[str, Any]:
     seen: dict[str, Any] = {}
 
     def train(devices: Any) -> tuple[Any, np.ndarray, float]:
-        member = experiment.member(recipe, dataset, dtypes, shares=shape.devices)
+        member = experiment.member(recipe, dataset, dtypes, shape)
         ready = experiment.join([member], dtypes, memory_limit=case.memory_limit, devices=devices)
         state = ready.start([step.initial_state(member.model, member.rule)])
         losses: list[float] = []

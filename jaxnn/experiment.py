@@ -16,6 +16,7 @@ from jaxnn import backbone, data, evaluation, models, optim, schedules, step, st
 from jaxnn.data import Dataset
 from jaxnn.data.order import Batching, batching, total_steps
 from jaxnn.device_mesh import Devices, OneDevice
+from jaxnn.mesh_shape import MeshShape
 from jaxnn.nn import Conv2d
 from jaxnn.nn.conv_method import prefers_blocks
 from jaxnn.nn.normalization import normalize_shares
@@ -177,12 +178,13 @@ class Experiment:
         )
 
 
-def member(recipe: Recipe, dataset: Dataset, dtypes: Dtypes, *, shares: int = 1) -> Member:
-    """The run of ``recipe`` on the prepared ``dataset``. Raises UserError if these do not go together.
+def member(recipe: Recipe, dataset: Dataset, dtypes: Dtypes, mesh: MeshShape = MeshShape()) -> Member:  # noqa: B008
+    """The run of ``recipe`` on the prepared ``dataset``, whose batches the devices of ``mesh`` will share.
 
-    ``shares``: of a batch, each of which ``recipe.batch_norm`` local normalizes by itself.
+    Raises UserError if these do not go together.
     """
     batches = batching(len(dataset.train), recipe)
+    mesh.require_divides(batches.batch_size)
     classes = len(dataset.classes)
     recipe.loss.require_classes(classes)
     stream = streams.build(recipe)
@@ -194,7 +196,7 @@ def member(recipe: Recipe, dataset: Dataset, dtypes: Dtypes, *, shares: int = 1)
         param_dtype=dtypes.param,
     )
     if recipe.batch_norm == "local":
-        normalize_shares(model, shares)
+        normalize_shares(model, mesh.devices)
     total = total_steps(batches, recipe)
     epochs = math.ceil(total / batches.steps)
     schedule = schedules.build(recipe.schedule, optimizer=recipe.optimizer, epochs=epochs, total_steps=total)
@@ -212,14 +214,12 @@ def join(
     """One program for all ``members``, which jaxnn.together has found to fit.
 
     A split of more than ``memory_limit`` bytes (None: half of the device's memory) is streamed if it is one run's.
-    Raises UserError unless ``devices`` can share its batches.
     """
     first = members[0]
     recipe, dataset = first.recipe, first.dataset
     shared = all(other.dataset is dataset for other in members)
     datasets = [dataset] if shared else [other.dataset for other in members]
     classes = len(dataset.classes)
-    devices.shape.require_divides(first.batches.batch_size)
     mesh = _mesh(len(members))
     sharding = None if mesh is None else NamedSharding(mesh, PartitionSpec("runs"))
     of_data = NamedSharding(mesh, PartitionSpec()) if mesh is not None and shared else sharding
@@ -264,7 +264,7 @@ def build(
     devices: Devices = OneDevice(),  # noqa: B008  # it has no state
 ) -> tuple[Experiment, TrainState]:
     """The experiment of a single run, and its state before the first step."""
-    single = member(recipe, dataset, dtypes, shares=devices.shape.devices)
+    single = member(recipe, dataset, dtypes, devices.shape)
     joined = join([single], dtypes, memory_limit=memory_limit, devices=devices)
     return joined, joined.start([step.initial_state(single.model, single.rule)])
 

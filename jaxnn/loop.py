@@ -106,8 +106,7 @@ def train_together(
         jobs = [job._replace(run=FollowedRun(job.run.path)) for job in jobs]
     with precision.activate(jobs[0].recipe.precision) as dtypes, contextlib.ExitStack() as stack:
         devices = device_mesh.build(mesh)
-        shares = devices.shape.devices
-        members = [experiment.member(job.recipe, job.dataset, dtypes, shares=shares) for job in jobs]
+        members = [experiment.member(job.recipe, job.dataset, dtypes, devices.shape) for job in jobs]
         batches, wanted = members[0].batches, jobs[0].recipe.batch_size
         if wanted is not None and batches.batch_size < wanted:
             hooks.notice(f"batch size {wanted} shrinks to {batches.batch_size}, the whole training set")
@@ -126,7 +125,7 @@ def train_together(
         for job, lane in itertools.compress(zip(jobs, lanes, strict=True), known):
             job.run.require_data(job.dataset.name, job.dataset.fingerprint)
             if job.recipe.batch_norm == "local":
-                job.run.require_shares(shares)
+                job.run.require_shares(devices.shape.devices)
             lane.restore(hooks.notice)
             if lane.finished:
                 hooks.notice(f"{job.run.path} is finished already, after {lane.steps_done} steps")
@@ -147,7 +146,7 @@ def train_together(
             _Loop(joined, group, hooks, policy).train()
         for job, lane in zip(jobs, lanes, strict=True):
             if lane.failure is not None:
-                lane.failure = nonfinite.explain(job, lane, dtypes, memory_limit=memory_limit, shares=shares)
+                lane.failure = nonfinite.explain(job, lane, dtypes, devices.shape, memory_limit=memory_limit)
         return [lane.failure or lane.rows[-1] for lane in lanes]
 
 

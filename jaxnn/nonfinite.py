@@ -15,6 +15,7 @@ from jaxnn.experiment import EpochPart, Experiment
 from jaxnn.files import write_atomically
 from jaxnn.interop import initial_weights
 from jaxnn.lane import Lane
+from jaxnn.mesh_shape import MeshShape
 from jaxnn.precision import Dtypes
 from jaxnn.step import TrainState
 from jaxnn.together import Job
@@ -32,17 +33,17 @@ class _Step(NamedTuple):
 
 
 def explain(
-    job: Job, failed: Lane, dtypes: Dtypes, *, memory_limit: int | None = None, shares: int = 1
+    job: Job, failed: Lane, dtypes: Dtypes, mesh: MeshShape, *, memory_limit: int | None = None
 ) -> NonFiniteLossError:
     """The failure of a lane with its cause, if it comes again; its batch is then in RUN/nonfinite.npz.
 
-    On one device, whatever the run had; ``shares`` as ``experiment.member`` has it.
+    It is taken again on one device, as those of ``mesh`` have computed it.
     The file has ``inputs`` as the network gets them, ``labels``, ``examples`` (their numbers in the training split),
     ``epoch`` and ``step``.
     """
     error = failed.failure
     assert error is not None
-    member = experiment.member(job.recipe, job.dataset, dtypes, shares=shares)
+    member = experiment.member(job.recipe, job.dataset, dtypes, mesh)
     if job.recipe.weights is not None:
         initial_weights.load(member.model, job.recipe, lambda text: None)
     lane = Lane(member, job.run, failed.checkpoints, dtypes, filler=True)

@@ -61,6 +61,7 @@ def _started(command: Sequence[str], count: int) -> Iterator[list[subprocess.Pop
     """The processes; signals to this one go to all of them, and none outlives it."""
     coordinator = f"127.0.0.1:{_free_port()}"
     children: list[subprocess.Popen[str]] = []
+    said: set[str] = set()
 
     def pass_on(number: int, frame: Any) -> None:
         for child in children:
@@ -80,7 +81,7 @@ def _started(command: Sequence[str], count: int) -> Iterator[list[subprocess.Pop
                 start_new_session=True,
             )
             children.append(child)
-            threading.Thread(target=_relay, args=(child, number), daemon=True).start()
+            threading.Thread(target=_relay, args=(child, number, said), daemon=True).start()
         yield children
     finally:
         for child in children:
@@ -89,10 +90,13 @@ def _started(command: Sequence[str], count: int) -> Iterator[list[subprocess.Pop
             signal.signal(number, handler)
 
 
-def _relay(child: "subprocess.Popen[str]", number: int) -> None:
-    """What a process says on its standard error, with its number if it is not the first."""
+def _relay(child: "subprocess.Popen[str]", number: int, said: set[str]) -> None:
+    """What a process says on its standard error, with its number if it is not the first; what all say once."""
     assert child.stderr is not None
     for line in child.stderr:
+        if line.startswith("jaxnn: ") and line in said:
+            continue
+        said.add(line)
         sys.stderr.write(line if number == 0 else f"[{number}] {line}")
         sys.stderr.flush()
 

@@ -79,9 +79,15 @@ def run(argv: list[str]) -> int:
     options.devices.require(options.framework, out=options.out is not None, several=several)
     if options.tensorboard:
         event_log.require()
+    with options.devices.joined():
+        _train_all(options, explicit_batch_size=_explicit_batch_size(argv))
+    return 0
+
+
+def _train_all(options: Options, *, explicit_batch_size: bool) -> None:
     limit = None if options.memory_limit is None else int(options.memory_limit * 2**30)
-    with options.devices.joined(), _folder(options) as out:
-        jobs = _jobs(options, out, explicit_batch_size=_explicit_batch_size(argv))
+    with _folder(options) as out:
+        jobs = _jobs(options, out, explicit_batch_size=explicit_batch_size)
         outcomes: dict[Path, Outcome] = {}
         for group in backends.groups(options.framework, jobs, limit, mesh=options.devices.shape):
             outcomes |= zip((job.run.path for job in group), _train(group, options, limit, out), strict=True)
@@ -93,7 +99,6 @@ def run(argv: list[str]) -> int:
     elif len(jobs) > 1 and (line := many_runs.line(out, results)):
         print(line)
     many_runs.require_all(jobs, results)
-    return 0
 
 
 @contextlib.contextmanager
