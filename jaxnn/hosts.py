@@ -3,9 +3,9 @@
 import contextlib
 import hashlib
 import os
+import re
 import sys
 from collections.abc import Iterator
-from pathlib import Path
 
 import jax
 import numpy as np
@@ -13,6 +13,7 @@ from jax.experimental import multihost_utils
 
 from jaxnn.errors import UserError
 
+_PEERS = re.compile("gloo|nccl|coordination service|heartbeat|connection (closed|reset)", re.IGNORECASE)
 _HEARTBEAT = 30  # seconds without a sign of life until a process counts as dead
 _START = 300  # in which all must have started
 _END = 30  # that those who are done wait for the others
@@ -62,10 +63,10 @@ def wait(where: str) -> None:
         multihost_utils.sync_global_devices(where)
 
 
-def require_same(what: str, value: str) -> None:
-    """Raises UserError in all processes unless each has the same ``value``."""
+def require_same(what: str, *values: str) -> None:
+    """Raises UserError in all processes unless each has the same ``values``."""
     if many():
-        digest = np.frombuffer(hashlib.sha256(value.encode()).digest(), np.uint8)
+        digest = np.frombuffer(hashlib.sha256("\0".join(values).encode()).digest(), np.uint8)
         if not (multihost_utils.process_allgather(digest) == digest).all():
             raise UserError(f"--distributed: {what} is not the same in all processes; start all with the same command")
 
@@ -75,20 +76,18 @@ class PeerLost(Exception):
 
 
 @contextlib.contextmanager
-def depending(run: Path) -> Iterator[None]:
+def depending() -> Iterator[None]:
     """Inside, the processes exchange what they compute. Raises PeerLost if one of them ends before its time."""
     try:
         if many():
             with _quiet():  # gloo says on standard output when it has connected
                 wait("the start")
         yield
-    except jax.errors.JaxRuntimeError as error:
-        if not many():
+    except Exception as error:  # dispatch raises ValueError, orbax what it likes
+        why = _of_peers(error)
+        if why is None or not many():
             raise
-        raise PeerLost(
-            f"another process of this run has ended or cannot be reached ({_first_line(error)}); "
-            f"`jaxnn train --resume --out {run}` goes on from the newest checkpoint, on as many processes as you like"
-        ) from error
+        raise PeerLost(f"another process of this run has ended or cannot be reached ({why})") from error
 
 
 def leave(code: int) -> None:
@@ -99,7 +98,16 @@ def leave(code: int) -> None:
         os._exit(code)
 
 
-def _first_line(error: Exception) -> str:
+def _of_peers(error: BaseException | None) -> str | None:
+    """What an error, or one that led to it, says of the connection to other processes; None if nothing."""
+    while error is not None:
+        if _PEERS.search(str(error)):
+            return _first_line(error)
+        error = error.__cause__ or error.__context__
+    return None
+
+
+def _first_line(error: BaseException) -> str:
     return (str(error).splitlines() or [type(error).__name__])[0]
 
 

@@ -121,6 +121,9 @@ def train_together(
             for job, member in zip(jobs, members, strict=True)
         ]
         known = [resume and job.run.exists() for job in jobs]
+        for job in jobs:
+            recipe = job.recipe.replace(data_dir=None).to_json()
+            hosts.require_same("the recipe or its data", recipe, job.dataset.fingerprint, *map(str, known))
         hosts.wait("the run directory")  # before anything is written there
         for job, lane in itertools.compress(zip(jobs, lanes, strict=True), known):
             job.run.require_data(job.dataset.name, job.dataset.fingerprint)

@@ -67,7 +67,7 @@ def train(
             return [failed]
     from jaxnn import hosts, loop
 
-    with _stop_signals() as received, hosts.depending(jobs[0].run.path):
+    with _stop_signals() as received, hosts.depending():
         hooks = loop.Hooks(
             notice=display.notice,
             progress=display.progress,

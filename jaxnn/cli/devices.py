@@ -4,7 +4,9 @@ import contextlib
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
+from jaxnn.cli import watch
 from jaxnn.errors import Ended, UserError
 from jaxnn.mesh_shape import MeshShape
 from jaxnn.run_dir import Framework
@@ -62,14 +64,15 @@ class DeviceOptions:
         return hosts.is_first()
 
     @contextlib.contextmanager
-    def joined(self) -> Iterator[None]:
+    def joined(self, out: Path | None) -> Iterator[None]:
         """Inside, this process is one of all; it says nothing unless it is the first.
 
-        Raises Ended if another process ends before its time.
+        Raises Ended if another process ends before its time; ``out``: the run that can go on then.
         """
         if not self.distributed:
             yield
             return
+        watch.end_with_watcher()
         from jaxnn import hosts
 
         hosts.join(self.coordinator, self.num_processes, self.process_id)
@@ -81,4 +84,9 @@ class DeviceOptions:
             try:
                 yield
             except hosts.PeerLost as lost:
-                raise Ended(lost, 1) from lost
+                raise Ended(f"{lost}; {goes_on(out)}", 1) from lost
+
+
+def goes_on(run: Path | str | None) -> str:
+    """How a run goes on that has lost a process."""
+    return f"`jaxnn train --resume --out {run or 'RUN'}` goes on from the newest checkpoint, in any number of processes"

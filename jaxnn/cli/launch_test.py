@@ -26,7 +26,7 @@ BATCH_NORM = ["train", "fashion-mlp-bn", "--dataset", "digits", "--batch-size", 
 STEPS = 30  # 22 batches of 64, one of 29, and 7 of the next epoch
 
 
-def launched(count: int, *train: str | Path, timeout: float = 250) -> tuple[int, str]:
+def launched(count: int, *train: str | Path | int, timeout: float = 250) -> tuple[int, str]:
     """Exit code and standard error of ``jaxnn launch``."""
     argv = [sys.executable, "-m", "jaxnn", "launch", "-n", str(count), "--", *map(str, train)]
     done = subprocess.run(argv, capture_output=True, text=True, timeout=timeout)

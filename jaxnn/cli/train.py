@@ -15,11 +15,11 @@ import tyro
 
 from jaxnn import data, recipes, run_dir
 from jaxnn.checkpoint_policy import CheckpointPolicy
-from jaxnn.cli import backends, event_log, many_runs
+from jaxnn.cli import backends, event_log, many_runs, watch
 from jaxnn.cli.arguments import has, parse, value_of
 from jaxnn.cli.backends import Outcome
 from jaxnn.cli.console import TrainingDisplay
-from jaxnn.cli.devices import DeviceOptions
+from jaxnn.cli.devices import DeviceOptions, goes_on
 from jaxnn.cli.document_log import DocumentDisplay
 from jaxnn.cli.sweep import expand
 from jaxnn.data import Dataset
@@ -79,7 +79,9 @@ def run(argv: list[str]) -> int:
     options.devices.require(options.framework, out=options.out is not None, several=several)
     if options.tensorboard:
         event_log.require()
-    with options.devices.joined():
+    if options.devices.distributed and not watch.is_watched():
+        return watch.watch([["train", *argv]], [{}], resume=goes_on(options.out))
+    with options.devices.joined(options.out):
         _train_all(options, explicit_batch_size=_explicit_batch_size(argv))
     return 0
 
