@@ -52,7 +52,7 @@ def train(
     recipe = _fit_batch_size(given, len(dataset.train), on_notice)
     plan = states.plan(recipe, len(dataset.train))
     device = precision.device()
-    with precision.default_dtype(recipe.precision), contextlib.ExitStack() as stack:
+    with precision.activate(recipe.precision), contextlib.ExitStack() as stack:
         state = states.start(recipe, dataset, device, plan)
         stack.enter_context(run.locked())
         saved = resumption.load(run, dataset, on_notice) if resume else None
