@@ -8,6 +8,8 @@ import re
 from pathlib import Path
 from typing import Any
 
+from jaxnn import cores
+
 _PACKAGES = ("jax", "jaxlib", "flax", "optax", "torch", "numpy")
 
 
@@ -15,7 +17,7 @@ def describe(devices: dict[str, str]) -> dict[str, Any]:
     """Processor, cores, the ``devices`` of both frameworks, versions and the date."""
     return {
         "processor": _processor(),
-        "cores": cores(),
+        "cores": cores.usable(),
         "devices": devices,
         "system": platform.system(),
         "python": platform.python_version(),
@@ -25,16 +27,9 @@ def describe(devices: dict[str, str]) -> dict[str, Any]:
     }
 
 
-def cores() -> int:
-    """Those that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
-
-
 def name() -> str:
     """For a file: the processor and how many cores of it, such as amd-epyc-2-cores."""
-    return re.sub(r"[^a-z0-9]+", "-", f"{_processor()} {cores()} cores".lower()).strip("-")
+    return re.sub(r"[^a-z0-9]+", "-", f"{_processor()} {cores.usable()} cores".lower()).strip("-")
 
 
 def _processor() -> str:

@@ -4,6 +4,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+from jaxnn import cores
+
 from . import batch_sizes, machine, plot, record
 from .cases import Case
 from .measure import measure
@@ -54,7 +56,7 @@ def _machine(settings: Settings, report: Report, *, rates: bool) -> tuple[dict[s
         devices = ask("device")
     described = machine.describe(devices)
     report(f"{described['processor']}, {described['cores']} cores, {settings.threads} threads each, {devices}")
-    if (described["load"] or 0) > machine.cores() / 2:
+    if (described["load"] or 0) > cores.usable() / 2:
         report(
             f"note: the load is {described['load']} already; others' work makes PyTorch's threads wait for each other"
         )

@@ -4,6 +4,7 @@ import contextlib
 import os
 from pathlib import Path
 
+from jaxnn import cores
 from jaxnn.data import cache
 
 _BYTES = 2**30
@@ -24,7 +25,7 @@ def choose() -> None:
     turns the cache off. An entry that cannot be read is compiled anew, a folder that cannot be written is left alone.
     """
     if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
-        threads = os.environ.get("NPROC") or os.cpu_count()
+        threads = os.environ.get("NPROC") or cores.usable()
         place = folder()
         with contextlib.suppress(OSError):  # not there yet, or another command removes the same files
             _prune(place, _BYTES)

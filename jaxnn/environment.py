@@ -6,7 +6,7 @@ from typing import Any
 
 import jax
 
-from jaxnn import precision
+from jaxnn import cores, precision
 from jaxnn.data import Dataset
 from jaxnn.mesh_shape import MeshShape
 
@@ -43,10 +43,9 @@ def facts() -> dict[str, Any]:
     XLA's CPU client takes NPROC, or else a thread for each processor that the process may run on.
     """
     config: Any = jax.config  # its attributes are made at run time
-    affinity = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     threads = os.environ.get("NPROC", "")
     return platform() | {
         "switches": {name: getattr(config, name) for name in _SWITCHES},
         "compute_capability": getattr(jax.devices()[0], "compute_capability", None),
-        "threads": int(threads) if threads.isdecimal() else affinity,
+        "threads": int(threads) if threads.isdecimal() else cores.usable(),
     }

@@ -39,6 +39,9 @@ class Lane:
     rows: list[Metrics] = field(default_factory=list)
     filler: bool = False
     failure: NonFiniteLossError | None = None
+    improved: bool = field(default=False, init=False)
+    """Whether the last row has the highest test accuracy so far."""
+    _highest: float = field(default=-1.0, init=False)
     _best: Saved | None = None  # not written yet
 
     def __post_init__(self) -> None:
@@ -111,16 +114,12 @@ class Lane:
             "learning_rate": learning_rate,
         }
         self.rows.append(row)
+        self.improved = tested.accuracy > self._highest
+        self._highest = max(self._highest, tested.accuracy)
         self.run.append_metrics(row)
         if position.done == batches.steps:
             self.member.schedule.end_epoch(row)
             self._start(position.epoch + 1)
-
-    @property
-    def improved(self) -> bool:
-        """Whether the last row has the highest test accuracy so far."""
-        *before, last = (row["test_accuracy"] for row in self.rows)
-        return last > max(before, default=-1.0)
 
     def keep(self, state: TrainState) -> None:
         """Keeps ``state`` as the best, to be saved with the next checkpoint."""
@@ -205,6 +204,7 @@ class Lane:
         self.rows = [row for row in self.rows if row["step"] <= self.steps_done]
         if not self.finished:
             self.rows = [row for row in self.rows if row["epoch"] < self.position.epoch]
+        self._highest = max((row["test_accuracy"] for row in self.rows), default=-1.0)
 
 
 def _finite(leaf: np.ndarray | jax.Array) -> bool:

@@ -13,11 +13,13 @@ Every file appears whole or not at all (jaxnn.files).
 
 import contextlib
 import datetime
+import errno
 import json
 import math
 import os
 import platform
 import shutil
+import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -71,6 +73,7 @@ _ROW = pydantic.TypeAdapter(dict[str, int | float | list[float | None]])
 _ROWS = pydantic.TypeAdapter(list[dict[str, int | float | list[float | None]]])
 _BY_CLASS = "test_class_accuracy"  # the only list
 _LAST = 2**53  # epoch or step
+_NO_LOCKS = (errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP)  # what flock says where there are none
 
 
 @dataclass(frozen=True)
@@ -108,17 +111,24 @@ class RunDir:
     def locked(self) -> Iterator[None]:
         """Inside, no other process trains here; a lock ends with its process, however that ends.
 
-        Raises UserError if another has it.
+        Raises UserError if another has it, or if the file system has no such locks.
         """
         self.path.mkdir(parents=True, exist_ok=True)
-        lock = filelock.FileLock(self.path / ".lock", blocking=False)
+        lock: filelock.BaseFileLock = filelock.FileLock(self.path / ".lock", blocking=False)
         try:
-            lock.acquire()
+            with warnings.catch_warnings(category=UserWarning, action="ignore"):  # of what is refused below
+                lock.acquire()
         except filelock.Timeout:
             raise UserError(
                 f"another process is training in {self.path}; wait for it or stop it, or name another --out"
             ) from None
+        except (NotImplementedError, OSError) as error:
+            if isinstance(error, OSError) and error.errno not in _NO_LOCKS:
+                raise
+            raise self._without_locks() from error
         try:
+            if isinstance(lock, filelock.SoftFileLock):  # filelock's way out, which would outlive a killed process
+                raise self._without_locks()
             yield
         finally:
             lock.release()
@@ -137,6 +147,9 @@ class RunDir:
             return self._removed()
         after = f"; after that is mended, `jaxnn train --resume --out {self.path}` goes on" if self.exists() else ""
         return UserError(f"{path} cannot be written: {why}{after}")
+
+    def _without_locks(self) -> UserError:
+        return UserError(f"the file system of {self.path} has no locks; name an --out on another one")
 
     def _removed(self) -> UserError:
         return UserError(f"{self.path} has been removed while it was trained; start it anew")

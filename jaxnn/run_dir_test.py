@@ -1,5 +1,7 @@
 """Files of a run appear whole or not at all, and damaged ones are named."""
 
+import errno
+import fcntl
 import os
 from pathlib import Path
 
@@ -76,3 +78,18 @@ def test_looking_changes_nothing(run: RunDir) -> None:
     missing = run.path.parent / "a" / "b"
     assert at(missing, resume=True, overwrite=False) == RunDir(missing)
     assert not missing.parent.exists()
+
+
+@pytest.mark.parametrize(
+    ("number", "said"),
+    [(errno.ENOSYS, "has no locks"), (errno.ENOLCK, "has no locks|another process")],  # old filelock
+)
+def test_a_file_system_without_locks_is_named(
+    run: RunDir, number: int, said: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(file: int, how: int) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    with pytest.raises(UserError, match=said), run.locked():
+        pytest.fail("trains without a lock")

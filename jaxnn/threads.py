@@ -3,6 +3,7 @@
 import math
 import os
 
+from jaxnn import cores
 from jaxnn.data import Dataset
 from jaxnn.data.order import batching
 from jaxnn.recipe import Recipe
@@ -28,7 +29,7 @@ def choose(recipe: Recipe, dataset: Dataset, *, runs: int = 1) -> None:
     """
     if not one_suffices(recipe, dataset) or "NPROC" in os.environ:
         return
-    devices = math.gcd(runs, os.cpu_count() or 1)
+    devices = math.gcd(runs, cores.usable())
     if devices == 1:
         os.environ["NPROC"] = "1"
     elif "xla_force_host_platform_device_count" not in os.environ.get("XLA_FLAGS", ""):

@@ -62,7 +62,8 @@ def evaluate(
     classes, device = len(dataset.classes), precision.device()
     losses.build(recipe.loss, classes=classes)  # refuses a data set that the loss does not fit
     model = trained(recipe, run, dataset.name, dataset.input_shape, classes, on_notice, choice)
-    result = measure(model, recipe, tensors.load(getattr(dataset, split), device), classes)
+    with precision.activate(recipe.precision):
+        result = measure(model, recipe, tensors.load(getattr(dataset, split), device), classes)
     return {"test_loss": result.pop("loss"), "test_accuracy": result.pop("accuracy")} | result
 
 

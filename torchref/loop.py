@@ -13,7 +13,7 @@ from jaxnn.checkpoint_policy import CheckpointPolicy
 from jaxnn.data import Dataset, UserError
 from jaxnn.recipe import Recipe
 from jaxnn.run_dir import Interrupted, NonFiniteLossError, RunDir
-from torchref import augment, checkpoint, environment, initial_weights, order, precision, schedules, tensors
+from torchref import augment, environment, initial_weights, order, precision, schedules, tensors
 from torchref import resume as resumption
 from torchref import state as states
 from torchref.evaluate import measure
@@ -52,7 +52,7 @@ def train(
     recipe = _fit_batch_size(given, len(dataset.train), on_notice)
     plan = states.plan(recipe, len(dataset.train))
     device = precision.device()
-    with precision.default_dtype(recipe.precision), contextlib.ExitStack() as stack:
+    with precision.activate(recipe.precision), contextlib.ExitStack() as stack:
         state = states.start(recipe, dataset, device, plan)
         stack.enter_context(run.locked())
         saved = resumption.load(run, dataset, on_notice) if resume else None
@@ -74,6 +74,7 @@ def train(
             run.write_metrics(state.rows)
         train_set, test_set = (tensors.load(split, device) for split in (dataset.train, dataset.test))
 
+        highest = max((row["test_accuracy"] for row in state.rows), default=-1.0)
         saver = stack.enter_context(Saver(run, state, policy))
         while not states.is_finished(state, plan):
             learning_rate = _run_steps(
@@ -91,8 +92,9 @@ def train(
             run.append_metrics(row)
             if states.is_finished(state, plan) or saver.due:
                 saver.save()
-            elif checkpoint.best_step(state.rows) == state.step:
+            elif row["test_accuracy"] > highest:
                 saver.keep_as_best()
+            highest = max(highest, row["test_accuracy"])
             on_epoch(row)
             if should_stop() and not states.is_finished(state, plan):
                 saver.save()

@@ -2,6 +2,7 @@
 
 import contextlib
 from collections.abc import Iterator
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -17,6 +18,20 @@ def device() -> torch.device:
 def dtype(precision: Precision) -> torch.dtype:
     """Of parameters and inputs: bfloat16 is mixed precision, whose parameters are float32."""
     return torch.float64 if precision == "float64" else torch.float32
+
+
+@contextlib.contextmanager
+def activate(precision: Precision) -> Iterator[None]:
+    """The default dtype of a run, and no silent TF32: PyTorch has it on for cuDNN's float32 convolutions."""
+    matmul: Any = torch.backends.cuda.matmul
+    cudnn: Any = torch.backends.cudnn
+    before = matmul.allow_tf32, cudnn.allow_tf32
+    matmul.allow_tf32 = cudnn.allow_tf32 = False
+    try:
+        with default_dtype(precision):
+            yield
+    finally:
+        matmul.allow_tf32, cudnn.allow_tf32 = before
 
 
 @contextlib.contextmanager

@@ -22,7 +22,7 @@ def predict(
     data = run.trained_on()
     model = trained(recipe, run, data.name, data.input_shape, len(data.classes), on_notice, choice).eval()
     outputs = []
-    with torch.inference_mode():
+    with torch.inference_mode(), precision.activate(recipe.precision):
         for batch in torch.tensor(inputs).split(recipe.eval_batch_size):
             placed = batch.to(precision.device())
             outputs.append(model(normalize(placed, recipe.input, precision.dtype(recipe.precision))).double().cpu())

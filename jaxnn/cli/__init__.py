@@ -48,8 +48,8 @@ def _run(argv: list[str]) -> int:
         return _fail(error, 1)
     except Ended as error:
         return _fail(error, error.code)
-    except KeyboardInterrupt:
-        return _fail("interrupted", 130)
+    except KeyboardInterrupt as stop:
+        return _fail("interrupted", 128 + (stop.args[0] if stop.args else signal.SIGINT))
     except BrokenPipeError:  # the reader of a pipe has gone: end as a program without a handler would
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 128 + signal.SIGPIPE

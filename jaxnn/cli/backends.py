@@ -210,7 +210,7 @@ def _stop_signals() -> Iterator[list[int]]:
     def note(number: int, frame: object) -> None:
         received.append(number)
         if len(received) > 2:
-            raise KeyboardInterrupt
+            raise KeyboardInterrupt(number)
 
     with _handled(note):
         yield received

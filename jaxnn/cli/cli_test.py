@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from jaxnn.cli import main
+from jaxnn.cli import backends, main
 from jaxnn.run_dir import RunDir
 
 DIGITS = ["train", "mnist-mlp", "--dataset", "digits"]
@@ -192,6 +192,18 @@ def test_an_interrupted_run_is_resumed_to_the_same_end(
 def _untimed(run: Path) -> list[dict[str, object]]:
     timed = {"seconds", "examples_per_second"}
     return [{name: row[name] for name in row.keys() - timed} for row in RunDir(run).read_metrics()]
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_the_third_signal_ends_at_once(number: int, code: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    def hang(argv: list[str]) -> int:
+        with backends._stop_signals():
+            for _ in range(3):
+                signal.raise_signal(number)
+        return 0
+
+    monkeypatch.setattr("jaxnn.cli._dispatch", hang)
+    assert main([]) == code
 
 
 def test_a_new_folder_for_each_run_without_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

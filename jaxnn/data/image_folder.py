@@ -1,7 +1,6 @@
 """Folders of images, one a class, or a tar of them: [train/]CLASS/*.png|jpg, and test/CLASS/* or val/CLASS/*."""
 
 import functools
-import os
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path, PurePosixPath
@@ -9,7 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from jaxnn import limits
+from jaxnn import cores, limits
 from jaxnn.data import aligned, split, tree
 from jaxnn.data.dataset import Dataset, Split
 from jaxnn.data.decoding import ENDINGS, Images, as_batch, decode, refusing_bombs
@@ -73,7 +72,7 @@ def _decode(path: Path, input: Input | None) -> tuple[list[_Image], list[PurePos
 
     images: list[_Image] = []
     size = pixels = 0  # bytes
-    with ThreadPoolExecutor(os.cpu_count()) as pool, refusing_bombs():
+    with ThreadPoolExecutor(cores.usable()) as pool, refusing_bombs():
         for batch in _batches(files()):
             of_batch = sum(len(data) for _, data in batch)
             size += of_batch

@@ -16,6 +16,7 @@ from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 
 from jaxnn import compilation_cache
+from jaxnn import cores as processors
 from jaxnn.data import cache
 from jaxnn.data.survey import Listed, inventory
 
@@ -85,9 +86,7 @@ def gather(data_dir: str | os.PathLike[str] | None = None) -> Facts:
 
 def cores() -> Cores:
     """joblib knows the quotas of Linux containers, which neither Python, XLA nor PyTorch ask for."""
-    machine = os.cpu_count() or 1
-    affinity = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else machine
-    return Cores(machine, affinity, joblib.cpu_count())
+    return Cores(os.cpu_count() or 1, processors.usable(), joblib.cpu_count())
 
 
 def _required() -> Iterator[Requirement]:

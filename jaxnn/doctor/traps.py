@@ -64,7 +64,10 @@ def _tf32(facts: Facts) -> Iterator[str]:
             if on
         ]
         if allowed:
-            yield f"PyTorch may use TF32 on this GPU for {' and '.join(allowed)}; NVIDIA_TF32_OVERRIDE=0 turns it off"
+            yield (
+                f"your own PyTorch code may use TF32 on this GPU for {' and '.join(allowed)}; NVIDIA_TF32_OVERRIDE=0 "
+                "turns it off (jaxnn's own runs do so by themselves)"
+            )
     if override == "1" and (facts.jax and _has_tf32(facts.jax) or facts.torch and _has_tf32(facts.torch)):
         yield "NVIDIA_TF32_OVERRIDE=1 puts TF32 in place of every float32 product on this GPU; unset it"
 

@@ -95,7 +95,7 @@ def into_torch(given: Given, recipe: Recipe, dataset: Dataset | None, run: RunDi
         raise UserError("a run of --framework torch needs its data: name them with --dataset or --data-dir")
     device = precisions.device()
     plan = states.plan(recipe, len(dataset.train))
-    with precisions.default_dtype(recipe.precision), torch.random.fork_rng(devices=[]):
+    with precisions.activate(recipe.precision), torch.random.fork_rng(devices=[]):
         state = states.start(recipe, dataset, device, plan)
         shapes = {key: (tuple(x.shape), x.cpu().numpy().dtype) for key, x in state.model.state_dict().items()}
         arrays = matched(given.arrays, shapes, where=given.where, notice=notice)
