@@ -7,6 +7,7 @@ FOLDER holds NAME.json, a recipe each; gets NAME.npz, the arrays of jaxnn.parity
 
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
