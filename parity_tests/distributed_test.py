@@ -20,7 +20,9 @@ from jaxnn.parity.recording import Arrays
 from jaxnn.parity.verdict.tolerances import error, magnitude, tolerances
 from jaxnn.recipe import Recipe
 from jaxnn.run_dir import RunDir
+from parity_tests import distributed_steps
 from torchref import checkpoint, distributed, loop, stepping
+from torchref.evaluate import evaluate
 
 pytestmark = pytest.mark.torch
 
@@ -44,6 +46,7 @@ class Case(NamedTuple):
 # 1437 digits, 455 rows of breast-cancer, 120 irises: shares of a batch differ by one example, those of the epoch's last
 # batch again; of the irises' last batch, a single flower, the second process has none.
 _SMALL = {"model.hidden": 8, "batch_size": 151}
+_LOCAL = {"batch_norm": "local", "augment.flip": True, "eval_batch_size": 100}
 CASES = {
     "dropout and adam": Case("mnist-mlp", "digits", {"model.hidden": (12, 8), "model.dropout": 0.2, "batch_size": 151}),
     "weights and an empty share": Case(
@@ -58,7 +61,7 @@ CASES = {
         },
     ),
     "batch norm global": Case("fashion-mlp-bn", "digits", _SMALL),
-    "batch norm local": Case("fashion-mlp-bn", "digits", {**_SMALL, "batch_norm": "local", "augment.flip": True}),
+    "batch norm local": Case("fashion-mlp-bn", "digits", {**_SMALL, **_LOCAL}),
 }
 
 
@@ -70,13 +73,19 @@ def torchrun(*arguments: object, **options: Any) -> subprocess.CompletedProcess[
 
 
 @pytest.fixture(scope="module")
-def together(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Arrays]:
-    """The arrays of every case, by its name, with the steps as first axis."""
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What distributed_steps.py makes of all cases."""
     folder = tmp_path_factory.mktemp("together")
     for name, case in CASES.items():
         (folder / f"{name}.json").write_text(case.resolve().to_json())
     ran = torchrun("parity_tests/distributed_steps.py", folder, env=os.environ | {"PYTHONPATH": str(ROOT)})
     assert ran.returncode == 0, ran.stderr
+    return folder
+
+
+@pytest.fixture(scope="module")
+def together(folder: Path) -> dict[str, Arrays]:
+    """The arrays of every case, by its name, with the steps as first axis."""
     return {name: dict(np.load(folder / f"{name}.npz")) for name in CASES}
 
 
@@ -155,6 +164,22 @@ def test_two_processes_are_jax(name: str, together: dict[str, Arrays], tmp_path:
     assert losses.shape == expected["loss"].shape == (100,)
     errors["loss"] = float(np.max(np.abs(losses - expected["loss"]) / np.abs(expected["loss"])))
     assert max(errors.values()) <= allowed, errors
+
+
+@pytest.mark.parametrize("examples", distributed_steps.NORMS)
+def test_batch_norm_over_two_processes(examples: int, folder: Path) -> None:
+    """In the midst of a network, where its statistics pass gradients to every process's inputs."""
+    found, limits = np.load(folder / f"norm-{examples}.npz"), tolerances("float64", batch_norm=True)
+    expected = distributed_steps.batch_norm(distributed.ALONE, examples)
+    errors = {name: error(found[name], value) for name, value in expected.items()}
+    assert errors["outputs"] <= limits.forward and max(errors.values()) <= limits.gradients, errors
+
+
+def test_all_processes_evaluate_with_the_first_one_s_statistics(folder: Path) -> None:
+    recipe, run = CASES["batch norm local"].resolve(), RunDir(folder / "batch norm local")
+    row, again = run.read_metrics()[-1], evaluate(recipe, load(recipe), run)
+    assert row["test_loss"] == pytest.approx(again["test_loss"], rel=1e-12)
+    assert row["test_accuracy"] == again["test_accuracy"]
 
 
 def test_a_run_goes_on_by_another_number_of_processes(

@@ -62,7 +62,7 @@ class _Signals:
 
     @property
     def exit_code(self) -> int:
-        return 128 + (self.received or signal.SIGINT)
+        return 128 + (self.received or signal.SIGTERM)  # without one, another process of the run was asked to stop
 
 
 def main(arguments: list[str] | None = None) -> int:

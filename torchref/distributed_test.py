@@ -14,11 +14,13 @@ import pytest
 from torch import nn
 
 from jaxnn.data import UserError
-from jaxnn.recipe import FashionMLP, MnistMLP, Recipe
+from jaxnn.recipe import FashionMLP, Input, MnistMLP, Recipe
 from jaxnn.run_dir import RunDir
 from torchref.distributed import ALONE, Ranks
 
-_ENDLESS = Recipe(name="test", dataset="digits", model=MnistMLP(hidden=(8,)), batch_size=200, epochs=10**6)
+_ENDLESS = Recipe(
+    name="test", dataset="digits", input=Input(size=8), model=MnistMLP(hidden=(8,)), batch_size=200, epochs=10**6
+)
 
 
 def _start(recipe: Recipe, folder: Path, *options: str) -> list[subprocess.Popen[str]]:
@@ -79,7 +81,7 @@ def test_one_that_is_asked_to_stop_stops_all_at_one_step(tmp_path: Path) -> None
     assert (first, second, none, err) == (143, 143, [], "") and "--resume" in events[-1]["message"]
     rows = RunDir(tmp_path / "run").read_metrics()
     # Its last checkpoint is taken up by both; an epoch later they have trained all there is.
-    _, (code, events, err) = None, _ended(_start(_ENDLESS.replace(epochs=len(rows) + 1), tmp_path, "--resume")[0])
+    (code, events, err), _ = map(_ended, _start(_ENDLESS.replace(epochs=len(rows) + 1), tmp_path, "--resume"))
     assert code == 0 and events[-1]["epoch"] == len(rows) + 1, err
 
 
