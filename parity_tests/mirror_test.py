@@ -34,6 +34,7 @@ from parity_tests.signatures import Function, drift
 Reasons = Mapping[str, str]
 
 _DEVICE = "JAX finds its devices by itself; torchref is told where it computes"
+_PROCESSES = "JAX sees all devices of a mesh in one program; torchref's processes must be told of each other"
 _HOOKS = "one frozen record of functions in jaxnn, an argument each in torchref"
 # torchref's module or function -> a parameter in which the sides differ -> why.
 INTENDED: dict[str, Reasons] = {
@@ -43,8 +44,10 @@ INTENDED: dict[str, Reasons] = {
     },
     "augment.augment": dict.fromkeys(("images", "drawn"), "arrays of the one framework, tensors of the other"),
     "environment": {"device": _DEVICE},
+    "environment.describe": {"processes": _PROCESSES},
     "loop.train": {
         "memory_limit": "torchref keeps every split in memory",
+        "ranks": _PROCESSES,
         **dict.fromkeys(("hooks", "on_notice", "on_progress", "on_epoch", "should_stop"), _HOOKS),
     },
     "evaluate.evaluate": {

@@ -2,14 +2,16 @@
 and of `lesson --framework torch` and `doctor`.
 
     python -m torchref train --out PATH [--resume] [--checkpoint-every N] < recipe.json
+    torchrun --nproc-per-node N -m torchref train --out PATH [...] --recipe recipe.json
     python -m torchref evaluate --run PATH [--checkpoint newest] [--split test] [--data-dir DIR]
     python -m torchref predict --run PATH [--checkpoint newest] IMAGE... | --folder DIR
     python -m torchref export --run PATH [--checkpoint newest] --folder DIR [--layout nchw] [--opset 18]
     python -m torchref lesson NAME [--seed S]
     python -m torchref environment
 
-Prints one JSON object a line: {"event": "ready" | "notice" | "progress" | "epoch" | "result" | "error", ...}.
-Exit codes: 0 done, 1 a loss was not finite, 2 bad input, 130 and 143 interrupted.
+Prints one JSON object a line: {"event": "ready" | "notice" | "progress" | "epoch" | "result" | "error", ...}; of
+several processes the first. Exit codes: 0 done, 1 a loss was not finite or another process was lost, 2 bad input, 130
+and 143 interrupted.
 """
 
 import argparse
@@ -26,9 +28,10 @@ import torch
 from jaxnn import checkpoint_choice, course, data
 from jaxnn.checkpoint_policy import CheckpointPolicy
 from jaxnn.data import Dataset, UserError, pictures
+from jaxnn.errors import Ended
 from jaxnn.recipe import Recipe
 from jaxnn.run_dir import Interrupted, NonFiniteLossError, RunDir
-from torchref import environment, lessons
+from torchref import distributed, environment, lessons
 from torchref.evaluate import evaluate
 from torchref.export import export
 from torchref.loop import train
@@ -59,12 +62,14 @@ class _Signals:
 
     @property
     def exit_code(self) -> int:
-        return 128 + (self.received or signal.SIGINT)
+        return 128 + (self.received or signal.SIGTERM)  # without one, another process of the run was asked to stop
 
 
 def main(arguments: list[str] | None = None) -> int:
     options = _parse(arguments)
     signals = _Signals()
+    if options.command == "train" and distributed.is_follower():
+        sys.stdout = open(os.devnull, "w")  # the first process says it all
     try:
         if options.command == "train":
             _train(options, signals)
@@ -91,6 +96,11 @@ def main(arguments: list[str] | None = None) -> int:
     except NonFiniteLossError as error:
         _emit("error", code=1, message=str(error))
         return 1
+    except Ended as end:
+        _emit("error", code=end.code, message=str(end))
+        if distributed.is_follower():  # the first process may be the lost one
+            print(end, file=sys.stderr)
+        return end.code
     except Interrupted as stop:
         _emit("error", code=signals.exit_code, message=str(stop))
         return signals.exit_code
@@ -101,7 +111,8 @@ def main(arguments: list[str] | None = None) -> int:
 def _parse(arguments: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m torchref")
     commands = parser.add_subparsers(dest="command", required=True)
-    training = commands.add_parser("train", help="train the recipe on standard input")
+    training = commands.add_parser("train", help="train the recipe on standard input, or in a file")
+    training.add_argument("--recipe", type=Path, help="a file of it: torchrun gives its processes no input")
     training.add_argument("--out", type=Path, required=True)
     training.add_argument("--resume", action="store_true")
     training.add_argument("--checkpoint-every", metavar="STEPS|SECONDSs")
@@ -129,22 +140,35 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
 
 
 def _train(options: argparse.Namespace, signals: _Signals) -> None:
-    recipe = Recipe.from_json(sys.stdin.read(), where="the recipe on standard input")
-    dataset = _load(recipe)
-    signals.training = True
-    _emit("ready")  # from now on a signal saves before it ends
-    row = train(
-        recipe,
-        dataset,
-        RunDir(options.out),
-        resume=options.resume,
-        policy=CheckpointPolicy.parse(options.checkpoint_every, options.keep_checkpoints),
-        on_notice=_notice,
-        on_progress=lambda **fields: _emit("progress", **fields),
-        on_epoch=lambda row: _emit("epoch", **row),
-        should_stop=signals.should_stop,
-    )
-    _emit("result", **row)
+    with distributed.joined() as ranks:
+        recipe = ranks.in_turn(lambda: _read(options.recipe))
+        dataset = ranks.in_turn(lambda: _load(recipe))
+        signals.training = True
+        _emit("ready")  # from now on a signal saves before it ends
+        row = train(
+            recipe,
+            dataset,
+            RunDir(options.out),
+            resume=options.resume,
+            policy=CheckpointPolicy.parse(options.checkpoint_every, options.keep_checkpoints),
+            on_notice=_notice,
+            on_progress=lambda **fields: _emit("progress", **fields),
+            on_epoch=lambda row: _emit("epoch", **row),
+            should_stop=signals.should_stop,
+            ranks=ranks,
+        )
+        _emit("result", **row)
+
+
+def _read(file: Path | None) -> Recipe:
+    if file is not None:
+        try:
+            return Recipe.from_json(file.read_text(), where=str(file))
+        except OSError as error:
+            raise UserError(f"--recipe {file}: {error.strerror}") from error
+    if distributed.launched() > 1:
+        raise UserError("the processes of torchrun get no standard input; name the recipe's file with --recipe")
+    return Recipe.from_json(sys.stdin.read(), where="the recipe on standard input")
 
 
 def _evaluate(options: argparse.Namespace) -> None:

@@ -11,9 +11,10 @@ from jaxnn.data import Dataset
 _PACKAGES = ("jaxnn", "torch", "numpy")
 
 
-def describe(dataset: Dataset, device: torch.device) -> dict[str, Any]:
-    """The content of environment.json for a PyTorch run on ``device``."""
-    return platform(device) | {"data": dataset.record()}
+def describe(dataset: Dataset, device: torch.device, processes: int = 1) -> dict[str, Any]:
+    """The content of environment.json for a PyTorch run by ``processes``, of which this one is on ``device``."""
+    mesh = {"data": processes} if processes > 1 else None
+    return platform(device) | {"mesh": mesh, "data": dataset.record()}
 
 
 def platform(device: torch.device) -> dict[str, Any]:

@@ -11,37 +11,42 @@ from jaxnn.data import Dataset, UserError
 from jaxnn.recipe import Recipe
 from jaxnn.run_dir import RunDir
 from torchref import checkpoint, losses, models, precision, step, tensors
+from torchref.distributed import ALONE, Ranks
 
 
-def measure(model: nn.Module, recipe: Recipe, examples: tensors.Examples, classes: int) -> dict[str, Any]:
+def measure(
+    model: nn.Module, recipe: Recipe, examples: tensors.Examples, classes: int, ranks: Ranks = ALONE
+) -> dict[str, Any]:
     """loss, accuracy, class_accuracy (None for a class without examples), confusion[true][predicted], examples,
     first_predictions (the classes predicted of the first four).
 
-    Accuracies are from 0 to 1. Leaves the model in training mode and torch's generator as it was.
+    Accuracies are from 0 to 1. Leaves the model in training mode and torch's generator as it was. ``ranks``: each of
+    these processes, whose models are alike, takes a share of the batches; all get the same result.
     """
     model.eval()
     dtype = precision.dtype(recipe.precision)
     values, predicted = [], []
-    batches = zip(
-        examples.inputs.split(recipe.eval_batch_size), examples.labels.split(recipe.eval_batch_size), strict=True
-    )
-    for inputs, labels in batches:
+    batches = torch.arange(len(examples.labels)).split(recipe.eval_batch_size)
+    for number in ranks.share(torch.arange(len(batches))).tolist():
+        batch = slice(int(batches[number][0]), int(batches[number][-1]) + 1)
+        inputs, labels = examples.inputs[batch], examples.labels[batch]
         inputs = step.normalize(inputs, recipe.input, dtype)
         batch_values, batch_predicted = step.eval_step(model, recipe.loss, inputs, labels)
         values.append(batch_values)
         predicted.append(batch_predicted)
     model.train()
-    pairs = examples.labels * classes + torch.cat(predicted)
+    values, predicted = (ranks.gather(found).to(examples.labels.device) for found in (values, predicted))
+    pairs = examples.labels * classes + predicted
     confusion = torch.bincount(pairs, minlength=classes**2).reshape(classes, classes).tolist()
     correct = [confusion[label][label] for label in range(classes)]
     totals = [sum(row) for row in confusion]
     return {
-        "loss": losses.mean(recipe.loss, torch.cat(values), examples.labels),
+        "loss": losses.mean(recipe.loss, values, examples.labels),
         "accuracy": sum(correct) / sum(totals),
         "class_accuracy": [c / total if total else None for c, total in zip(correct, totals, strict=True)],
         "confusion": confusion,
         "examples": sum(totals),
-        "first_predictions": torch.cat(predicted)[:4].tolist(),
+        "first_predictions": predicted[:4].tolist(),
     }
 
 

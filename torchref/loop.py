@@ -13,13 +13,13 @@ from jaxnn.checkpoint_policy import CheckpointPolicy
 from jaxnn.data import Dataset, UserError
 from jaxnn.recipe import Recipe
 from jaxnn.run_dir import Interrupted, NonFiniteLossError, RunDir
-from torchref import augment, environment, initial_weights, order, precision, schedules, tensors
+from torchref import augment, environment, initial_weights, order, precision, schedules, shares, tensors
 from torchref import resume as resumption
 from torchref import state as states
+from torchref.distributed import ALONE, Ranks
 from torchref.evaluate import measure
 from torchref.saver import Saver
 from torchref.state import Plan, State
-from torchref.step import train_step
 
 # Without log_every the losses are looked at this often: a diverged run should not go on to its epoch's end.
 _SETTLE_EVERY = 100
@@ -36,6 +36,7 @@ def train(
     on_progress: Callable[..., None] = lambda **fields: None,
     on_epoch: Callable[[dict[str, Any]], None] = lambda row: None,
     should_stop: Callable[[], bool] = lambda: False,
+    ranks: Ranks = ALONE,
 ) -> dict[str, Any]:
     """Trains ``recipe`` on ``dataset``, made ready by jaxnn.data.prepare; returns the last row of metrics.
 
@@ -43,8 +44,10 @@ def train(
     checkpoint, if there is one, to the same bits as without the break. ``policy`` says when there is a
     checkpoint. ``on_progress`` gets epoch, step (of the epoch),
     steps_per_epoch, running_loss (mean of the last ``recipe.log_every`` batches), accuracy (of the
-    epoch so far) and losses (of the steps since the last call). Raises UserError for a recipe that does
-    not fit the data or PyTorch, NonFiniteLossError, and Interrupted.
+    epoch so far) and losses (of the steps since the last call). ``ranks``: the processes that train the run together,
+    of which the first writes it; what a run is does not depend on their number, rounding apart, so that another number
+    can resume it. Raises UserError for a recipe that does not fit the data or PyTorch, NonFiniteLossError, and
+    Interrupted.
     """
     if recipe.rng == "jax":
         raise UserError("rng 'jax' names JAX's own random streams, which PyTorch does not have; use rng 'torch'")
@@ -54,8 +57,13 @@ def train(
     device = precision.device()
     with precision.activate(recipe.precision), contextlib.ExitStack() as stack:
         state = states.start(recipe, dataset, device, plan)
-        stack.enter_context(run.locked())
-        saved = resumption.load(run, dataset, on_notice) if resume else None
+        ranks.require_shares(state.model, recipe, plan.smallest_batch)
+
+        def take_up() -> dict[str, Any] | None:
+            stack.enter_context(run.locked())
+            return resumption.load(run, dataset, on_notice) if resume else None
+
+        saved = ranks.from_first(take_up)
         if saved is not None:
             states.restore(state, saved, plan, run)
             if state.step > plan.steps:
@@ -64,39 +72,49 @@ def train(
                 on_notice(f"{run.path} has already trained all {plan.steps} steps; nothing is left to do")
                 return state.rows[-1]
             state.rows = [row for row in state.rows if row["epoch"] < state.epoch]
-        if saved is None:
+
+        def begin() -> None:
+            if saved is not None:
+                run.write_recipe(given, "torch")
+                run.write_metrics(state.rows)
+                return
             if recipe.weights is not None:
                 initial_weights.load(state.model, recipe, on_notice)
             run.create(given, "torch")
-            run.write_environment(environment.describe(dataset, device))
-        else:
-            run.write_recipe(given, "torch")
-            run.write_metrics(state.rows)
+            run.write_environment(environment.describe(dataset, device, ranks.size))
+
+        ranks.from_first(begin)
         train_set, test_set = (tensors.load(split, device) for split in (dataset.train, dataset.test))
 
         highest = max((row["test_accuracy"] for row in state.rows), default=-1.0)
-        saver = stack.enter_context(Saver(run, state, policy))
+        saver = stack.enter_context(Saver(run, state, policy, writes=ranks.first))
+        step = shares.stepper(recipe, state, train_set, ranks)
+
+        def stops() -> bool:
+            return ranks.any(should_stop())
+
         while not states.is_finished(state, plan):
             learning_rate = _run_steps(
-                recipe, plan, state, train_set, saver, report=on_progress, should_stop=should_stop
+                recipe, plan, state, train_set, step, saver, report=on_progress, should_stop=stops
             )
             if state.step_in_epoch < plan.steps_in(state.epoch):
                 saver.save()
                 raise Interrupted(run.path, step=state.step)
             row = _train_row(recipe, state, len(dataset.train)) | {"learning_rate": learning_rate}
-            row |= _test_row(recipe, state, test_set, len(dataset.classes))
+            row |= _test_row(recipe, state, test_set, len(dataset.classes), ranks)
             state.rows.append(row)
             if state.step_in_epoch == plan.steps_per_epoch:
                 schedules.after_epoch(recipe.schedule, state.scheduler, row)
                 state.next_epoch()
-            run.append_metrics(row)
+            if ranks.first:
+                run.append_metrics(row)
             if states.is_finished(state, plan) or saver.due:
                 saver.save()
             elif row["test_accuracy"] > highest:
                 saver.keep_as_best()
             highest = max(highest, row["test_accuracy"])
             on_epoch(row)
-            if should_stop() and not states.is_finished(state, plan):
+            if stops() and not states.is_finished(state, plan):
                 saver.save()
                 raise Interrupted(run.path, step=state.step)
         return state.rows[-1]
@@ -114,6 +132,7 @@ def _run_steps(
     plan: Plan,
     state: State,
     examples: tensors.Examples,
+    step: shares.Step,
     saver: Saver,
     *,
     report: Callable[..., None],
@@ -121,25 +140,20 @@ def _run_steps(
 ) -> float:
     """Trains to the end of the epoch, or to the step at which it should stop; the learning rate of the last step."""
     began = time.perf_counter()
-    inputs, labels = examples
-    dtype, skips = precision.dtype(recipe.precision), recipe.on_nan == "skip"
+    count, skips = len(examples.labels), recipe.on_nan == "skip"
     batches = draw_batches(recipe, state, examples)[: plan.steps_in(state.epoch)]
     learning_rate = state.optimizer.param_groups[0]["lr"]
     reported = state.step_in_epoch
-    drawn = augment.draw(recipe, state.epoch, batches, len(labels))
+    drawn = augment.draw(recipe, state.epoch, batches, count)
     for batch, places in list(zip(batches, drawn, strict=True))[state.step_in_epoch :]:
-        x = augment.prepare(inputs[batch], places, recipe, dtype)
-        value, correct = train_step(
-            state.model, state.optimizer, state.loss, recipe.clip, x, labels[batch], skips=skips
-        )
-        state.tally.add(value, correct)
+        state.tally.add(*step(batch, places))
         learning_rate = state.optimizer.param_groups[0]["lr"]
         schedules.after_step(recipe.schedule, state.scheduler)
         state.step += 1
         state.step_in_epoch += 1
         if state.step_in_epoch % (recipe.log_every or _SETTLE_EVERY) == 0 or state.step_in_epoch == len(batches):
             state.tally.settle(state.epoch, skips=skips)
-            _report(recipe, plan, state, len(labels), reported, report)
+            _report(recipe, plan, state, count, reported, report)
             reported = state.step_in_epoch
         if should_stop():
             break
@@ -215,9 +229,10 @@ def _measured(recipe: Recipe, state: State, examples: int) -> tuple[float, float
     )
 
 
-def _test_row(recipe: Recipe, state: State, examples: tensors.Examples, classes: int) -> dict[str, Any]:
+def _test_row(recipe: Recipe, state: State, examples: tensors.Examples, classes: int, ranks: Ranks) -> dict[str, Any]:
     """The model after the epoch. Raises NonFiniteLossError if its last update spoiled it."""
-    measured = measure(state.model, recipe, examples, classes)
+    ranks.share_buffers(state.model)
+    measured = measure(state.model, recipe, examples, classes, ranks)
     if not math.isfinite(measured["loss"]):
         raise NonFiniteLossError(epoch=state.epoch, step=state.step_in_epoch, loss=measured["loss"])
     return {

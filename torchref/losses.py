@@ -38,14 +38,28 @@ def mean(loss: Loss, values: Tensor, labels: Tensor) -> float:
 
     nll and cross_entropy with reduction mean divide by the sum of the examples' weights (torch.nn.NLLLoss).
     """
-    total = values.double().sum()
-    if loss.name not in ("nll", "cross_entropy") or loss.summed:
-        return (total / len(labels)).item()
+    count = len(labels) if loss.summed else _counted(loss, labels)
+    return (values.double().sum() / count).item()
+
+
+def share(loss: Loss, batch: Tensor, outputs: Tensor, labels: Tensor) -> Tensor:
+    """What some examples, perhaps none, add to the loss of their whole batch, whose class numbers are ``batch``."""
+    total = _FUNCTIONS[loss.name](loss, "sum", outputs, labels)
+    if loss.summed:
+        return total
+    values = outputs.shape[1] if loss.name == "mse" else 1  # of an example
+    return total / (values * _counted(loss, batch)).to(total.dtype)
+
+
+def _counted(loss: Loss, labels: Tensor) -> Tensor:
+    """The number of examples that a mean is taken over; of nll and cross_entropy the sum of their weights."""
+    if loss.name not in ("nll", "cross_entropy"):
+        return labels.new_tensor(len(labels))
     counted = labels != loss.ignore_index
     if loss.weight is None:
-        return (total / counted.sum()).item()
+        return counted.sum()
     weight = torch.tensor(loss.weight, dtype=torch.float64, device=labels.device)
-    return (total / weight[labels[counted]].sum()).item()
+    return weight[labels[counted]].sum()
 
 
 def _one_hot(outputs: Tensor, labels: Tensor) -> Tensor:

@@ -47,6 +47,23 @@ SUMMED = {
 }
 
 
+SHARES = [(6, 5), (11, 0), (4, 4, 3), tuple([1] * 11)]
+
+
+@pytest.mark.parametrize("sizes", SHARES, ids=str)
+@pytest.mark.parametrize("case", [*CASES, *(f"summed {name}" for name in SUMMED)])
+def test_shares_add_up_to_their_batch(case: str, sizes: tuple[int, ...]) -> None:
+    """A single example is a share of ignored labels alone, too."""
+    loss = SUMMED[case.removeprefix("summed ")][0] if case.startswith("summed ") else CASES[case][0]
+    outputs, labels, classes = _batch(loss)
+    whole = losses.build(loss, classes=classes)(outputs, labels)
+    parts = zip(outputs.split(sizes), labels.split(sizes), strict=True)
+    added = sum((losses.share(loss, labels, *part) for part in parts), torch.zeros(()))
+    (expected,), (found,) = (torch.autograd.grad(value, outputs) for value in (whole, added))
+    torch.testing.assert_close(added, whole, rtol=1e-14, atol=1e-15, check_dtype=False)
+    torch.testing.assert_close(found, expected, rtol=1e-13, atol=1e-15)
+
+
 def _batch(loss: Loss) -> tuple[Tensor, Tensor, int]:
     generator = torch.Generator().manual_seed(0)
     classes = 2 if loss.binary else 3

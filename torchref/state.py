@@ -20,10 +20,14 @@ _SCALARS = ("step", "mu_product")  # of what optimizers keep for a parameter
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """How long a run is: ``steps`` in all, ``steps_per_epoch`` in each epoch but the last, which may have fewer."""
+    """How long a run is: ``steps`` in all, ``steps_per_epoch`` in each epoch but the last, which may have fewer.
+
+    ``smallest_batch``: the number of examples of an epoch's smallest batch.
+    """
 
     steps: int
     steps_per_epoch: int
+    smallest_batch: int
 
     @property
     def epochs(self) -> int:
@@ -35,7 +39,11 @@ class Plan:
 
 def plan(recipe: Recipe, examples: int) -> Plan:
     batches = batching(examples, recipe)
-    return Plan(steps=total_steps(batches, recipe), steps_per_epoch=batches.steps)
+    return Plan(
+        steps=total_steps(batches, recipe),
+        steps_per_epoch=batches.steps,
+        smallest_batch=batches.tail or batches.batch_size,
+    )
 
 
 @dataclass(kw_only=True)

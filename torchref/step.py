@@ -5,6 +5,7 @@ from torch import Tensor, nn
 
 from jaxnn.recipe import Clip, Input, Loss
 from torchref import losses, optim
+from torchref.distributed import ALONE, Ranks
 
 
 def normalize(images: Tensor, input: Input, dtype: torch.dtype) -> Tensor:
@@ -39,25 +40,29 @@ def train_step(
     labels: Tensor,
     *,
     skips: bool = False,
+    ranks: Ranks = ALONE,
 ) -> tuple[Tensor, Tensor]:
     """Updates the model in place on one batch; the loss and the number of correct predictions before the update.
 
     ``skips``: a loss or gradient that is not finite changes nothing, gives a loss of NaN and no correct prediction.
+    ``ranks``: each of these processes has a share of the batch, and ``model`` averages their gradients; the loss is
+    then the mean of theirs.
     """
     optimizer.zero_grad()
     buffers = [buffer.clone() for buffer in model.buffers()] if skips else []
     outputs = model(inputs)
     value = loss(outputs, labels)
     value.backward()
+    value, correct = ranks.combine(value.detach(), (predict(outputs.detach()) == labels).sum())
     if skips and not _finite(value, *(p.grad for p in model.parameters() if p.grad is not None)):
         with torch.no_grad():
             for buffer, before in zip(model.buffers(), buffers, strict=True):
                 buffer.copy_(before)
         optim.skip(optimizer)
-        return torch.full_like(value, torch.nan).detach(), torch.zeros((), dtype=torch.int64, device=labels.device)
+        return torch.full_like(value, torch.nan), torch.zeros_like(correct)
     optim.clip(model.parameters(), clip)
     optimizer.step()
-    return value.detach(), (predict(outputs.detach()) == labels).sum()
+    return value, correct
 
 
 def _finite(*tensors: Tensor) -> bool:

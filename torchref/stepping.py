@@ -9,17 +9,20 @@ from jaxnn.data import Dataset
 from jaxnn.errors import UserError
 from jaxnn.parity.recording import Arrays
 from jaxnn.recipe import Recipe
-from torchref import augment, loop, precision, schedules, tensors
+from torchref import augment, loop, precision, schedules, shares, tensors
 from torchref import state as states
+from torchref.distributed import ALONE, Ranks
 from torchref.recorder import Variation, after_step, move_by_an_ulp, rates_of
-from torchref.step import train_step
 
 
-def steps(recipe: Recipe, dataset: Dataset, variation: Variation | None = None) -> Iterator[Arrays]:
+def steps(
+    recipe: Recipe, dataset: Dataset, variation: Variation | None = None, ranks: Ranks = ALONE
+) -> Iterator[Arrays]:
     """The arrays (see jaxnn.parity.recording) after each step of training ``recipe``, from its seed to its end.
 
-    ``variation``: the same run with other roundings; its batches cannot be reversed. Raises UserError for a
-    schedule that needs an evaluation after each epoch.
+    ``variation``: the same run with other roundings; its batches cannot be reversed. ``ranks``: by these processes,
+    of the whole batch in each of them; buffers are the process's own. Raises UserError for a schedule that needs an
+    evaluation after each epoch.
     """
     if recipe.schedule.name == "plateau":
         raise UserError("schedule 'plateau' watches metrics, which a comparison of steps does not take; use another")
@@ -31,6 +34,7 @@ def steps(recipe: Recipe, dataset: Dataset, variation: Variation | None = None) 
         if variation.ulp is not None:
             move_by_an_ulp(state.model, variation.ulp)
         examples = tensors.load(dataset.train, device)
+        step = shares.stepper(recipe, state, examples, ranks)
         stream = torch.get_rng_state()
     while state.step < plan.steps:
         with _own_surroundings(recipe, variation.threads, stream):
@@ -40,10 +44,8 @@ def steps(recipe: Recipe, dataset: Dataset, variation: Variation | None = None) 
         for batch, places in zip(batches, drawn, strict=True):
             # Other runs may advance between two steps of this one: the stream, threads and dtype are its own.
             with _own_surroundings(recipe, variation.threads, stream):
-                inputs = augment.prepare(examples.inputs[batch], places, recipe, precision.dtype(recipe.precision))
-                labels = examples.labels[batch]
                 rates = rates_of(state.optimizer)
-                loss, _ = train_step(state.model, state.optimizer, state.loss, recipe.clip, inputs, labels)
+                loss, _ = step(batch, places)
                 schedules.after_step(recipe.schedule, state.scheduler)
                 stream = torch.get_rng_state()
             state.step += 1
