@@ -112,7 +112,7 @@ def train_together(
         ]
         known = [resume and job.run.exists() for job in jobs]
         for job, lane in itertools.compress(zip(jobs, lanes, strict=True), known):
-            job.run.require_data(job.dataset.name, job.dataset.fingerprint)
+            job.run.require_data(job.dataset)
             lane.restore(hooks.notice)
             if lane.finished:
                 hooks.notice(f"{job.run.path} is finished already, after {lane.steps_done} steps")

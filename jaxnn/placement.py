@@ -44,7 +44,7 @@ class Resident:
     def __init__(
         self, splits: Sequence[data.Split], spec: Input, dtypes: Dtypes, sharding: Sharding | None = None
     ) -> None:
-        placed = [step.device_split(split.inputs, split.labels, spec, dtypes) for split in splits]
+        placed = [step.device_split(np.asarray(split.inputs), split.labels, spec, dtypes) for split in splits]
         if len(splits) == 1:
             self.labels, self.split = splits[0].labels, placed[0]
         else:
