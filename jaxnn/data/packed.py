@@ -163,19 +163,19 @@ class _Records:
 
     def images(self, rows: Int[np.ndarray, " rows"]) -> Iterator[tuple[str, Images]]:
         records = self.shards.read(rows)
-        for row, record in zip(rows, records, strict=True):
-            if record[:LABEL_BYTES] != int(self.labels[row]).to_bytes(LABEL_BYTES, "little"):
-                raise UserError(f"{self.shards.where(row)} is of another class than the file of labels says")
+        labels = np.frombuffer(b"".join(record[:LABEL_BYTES].ljust(LABEL_BYTES, b"\xff") for record in records), "<i4")
+        if (wrong := labels != self.labels[rows]).any():
+            where = self.shards.where(rows[wrong.argmax()])
+            raise UserError(f"{where} is of another class than the file of labels says; pack the set again")
         if self.shape is None:
             for row, record in zip(rows, records, strict=True):
                 where = self.shards.where(row)
                 yield where, as_batch(decode(record[LABEL_BYTES:], where))
             return
         size = LABEL_BYTES + math.prod(self.shape)
-        for row, record in zip(rows, records, strict=True):
-            if len(record) != size:
-                raise UserError(
-                    f"{self.shards.where(row)} has {len(record)} bytes instead of {size}; pack the set again"
-                )
+        lengths = np.fromiter(map(len, records), np.int64, len(records))
+        if (wrong := lengths != size).any():
+            where, held = self.shards.where(rows[wrong.argmax()]), lengths[wrong.argmax()]
+            raise UserError(f"{where} has {held} bytes instead of {size}; pack the set again")
         pixels = np.frombuffer(b"".join(records), np.uint8).reshape(len(rows), size)[:, LABEL_BYTES:]
         yield self.shards.where(rows[0]), pixels.reshape(len(rows), *self.shape)

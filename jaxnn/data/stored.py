@@ -88,7 +88,7 @@ class Stored:
 
     def _read_into(self, target: Images, rows: Int[np.ndarray, " rows"]) -> None:
         done = 0
-        for where, images in self.source.images(rows):
+        for where, images in self.source.images(rows) if len(rows) else ():
             for input in self.fits:
                 images = fit_images(images, input, where)
             if images.shape[1:3] != self.size or images.shape[3] > self.channels:
