@@ -126,7 +126,7 @@ def train_together(
             hosts.require_same("the recipe or its data", recipe, job.dataset.fingerprint, *map(str, known))
         hosts.wait("the run directory")  # before anything is written there
         for job, lane in itertools.compress(zip(jobs, lanes, strict=True), known):
-            job.run.require_data(job.dataset.name, job.dataset.fingerprint)
+            job.run.require_data(job.dataset)
             if job.recipe.batch_norm == "local":
                 job.run.require_shares(devices.shape.devices)
             lane.restore(hooks.notice)

@@ -55,9 +55,9 @@ class Resident:
         if devices.shape.devices > 1:
             [split] = splits
             self.labels = split.labels
-            self.split = devices.place(host_split(split.inputs, split.labels, spec, dtypes))
+            self.split = devices.place(host_split(np.asarray(split.inputs), split.labels, spec, dtypes))
             return
-        placed = [device_split(split.inputs, split.labels, spec, dtypes) for split in splits]
+        placed = [device_split(np.asarray(split.inputs), split.labels, spec, dtypes) for split in splits]
         if len(splits) == 1:
             self.labels, self.split = splits[0].labels, placed[0]
         else:

@@ -23,7 +23,7 @@ import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, Protocol
 
 import filelock
 import pydantic
@@ -65,6 +65,12 @@ class _DataRecord:
 @dataclass(frozen=True)
 class _Environment:
     data: _DataRecord
+
+
+class _Data(Protocol):
+    """jaxnn.data.Dataset"""
+
+    def require_same(self, fingerprint: str, run: object) -> None: ...
 
 
 # Pydantic's reader of JSON, unlike json's, refuses what is nested too deeply as it refuses all else.
@@ -235,10 +241,11 @@ class RunDir:
                 f"with {devices}; see --mesh"
             )
 
-    def require_data(self, name: str, fingerprint: str) -> None:
+    def require_data(self, dataset: "_Data") -> None:
         """Raises UserError if the run began on other data: what would follow would be neither run."""
-        if self.data_fingerprint() not in (None, fingerprint):
-            raise UserError(f"data set {name} has changed since {self.path} began; train anew with --overwrite")
+        began = self.data_fingerprint()
+        if began is not None:
+            dataset.require_same(began, self.path)
 
     def write_metrics(self, rows: list[dict[str, Any]]) -> None:
         """Replaces all rows."""

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from jaxnn import recipes
+from jaxnn import data, recipes
 from jaxnn.errors import UserError
 from jaxnn.files import write_atomically
 from jaxnn.run_dir import RunDir, at
@@ -51,7 +51,7 @@ def test_a_damaged_row_is_named_by_its_line(run: RunDir, line: bytes) -> None:
 def test_a_damaged_environment_knows_no_data(run: RunDir, content: str) -> None:
     run.environment_file.write_text(content)
     assert run.data_fingerprint() is None
-    run.require_data("digits", "abc")
+    run.require_data(data.load("iris"))
 
 
 def test_a_write_that_fails_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -22,7 +22,7 @@ def load(run: RunDir, dataset: Dataset, on_notice: Callable[[str], None]) -> dic
     saved = checkpoint.load(run, on_notice)
     if saved is None:
         return None
-    run.require_data(dataset.name, dataset.fingerprint)
+    run.require_data(dataset)
     checkpoint.discard_after(run, saved["step"])
     return saved
 

@@ -2,6 +2,7 @@
 
 from typing import NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -18,5 +19,5 @@ class Examples(NamedTuple):
 def load(split: Split, device: torch.device) -> Examples:
     """Copies the arrays once; steps take their batches by index."""
     # torch.tensor and not torch.from_numpy: the arrays may be read-only views of a cache file.
-    inputs = torch.tensor(split.inputs, device=device)
+    inputs = torch.tensor(np.asarray(split.inputs), device=device)
     return Examples(inputs, torch.tensor(split.labels, dtype=torch.int64, device=device))

@@ -1,4 +1,4 @@
-"""``jaxnn data list|fetch|check|show``"""
+"""``jaxnn data list|fetch|check|show|pack``"""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,7 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from jaxnn import data
-from jaxnn.cli import data_show
+from jaxnn.cli import data_pack, data_show
 from jaxnn.cli.arguments import nearest, parse
 from jaxnn.cli.console import stdout
 from jaxnn.errors import UserError
@@ -33,9 +33,9 @@ class SetOptions:
 
 
 def run(argv: list[str]) -> int:
-    verbs = {"list": _list, "fetch": _fetch, "check": _check, "show": data_show.run}
+    verbs = {"list": _list, "fetch": _fetch, "check": _check, "show": data_show.run, "pack": data_pack.run}
     if not argv or argv[0] in ("-h", "--help"):
-        print("usage: jaxnn data list|fetch NAME|check NAME|show NAME|PATH [--data-dir DIR]")
+        print("usage: jaxnn data list|fetch NAME|check NAME|show NAME|PATH|pack NAME|PATH OUT [--data-dir DIR]")
         return 0 if argv else 2
     verb, *rest = argv
     if verb not in verbs:

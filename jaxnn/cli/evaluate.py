@@ -48,7 +48,7 @@ def run(argv: list[str]) -> int:
     def notice(text: str) -> None:
         stderr().print(f"note: {text}", markup=False)
 
-    if directory.data_fingerprint() not in (None, dataset.fingerprint):
+    if not dataset.may_be(directory.data_fingerprint()):
         notice(f"{dataset.source} is not the data that {options.run} was trained on")
     result = {"run": str(options.run), "split": options.split}
     result |= backends.evaluate(framework, recipe, dataset, directory, options.split, notice, checkpoint=checkpoint)

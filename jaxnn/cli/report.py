@@ -88,7 +88,7 @@ def _evidence(run: Run, data_dir: Path | None) -> Evidence:
         outputs = backends.outputs(run.framework, run.directory, dataset.test.inputs, notes.append)
     except UserError as error:
         return Evidence(_because(error), first, notes=tuple(notes))
-    if run.directory.data_fingerprint() not in (None, dataset.fingerprint):
+    if not dataset.may_be(run.directory.data_fingerprint()):
         notes.append(f"{dataset.source} has changed since the run began.")
     return Evidence(Predictions.of(outputs, dataset.test.labels), first, dataset.test.inputs, tuple(notes))
 

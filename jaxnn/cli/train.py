@@ -68,6 +68,10 @@ class Options:
     """Print one JSON object as the last line of standard output, and all else on standard error."""
 
     @property
+    def memory_limit_bytes(self) -> int | None:
+        return None if self.memory_limit is None else int(self.memory_limit * 2**30)
+
+    @property
     def policy(self) -> CheckpointPolicy:
         return CheckpointPolicy.parse(self.checkpoint_every, self.keep_checkpoints)
 
@@ -87,7 +91,7 @@ def run(argv: list[str]) -> int:
 
 
 def _train_all(options: Options, *, explicit_batch_size: bool) -> None:
-    limit = None if options.memory_limit is None else int(options.memory_limit * 2**30)
+    limit = options.memory_limit_bytes
     with _folder(options) as out:
         jobs = _jobs(options, out, explicit_batch_size=explicit_batch_size)
         outcomes: dict[Path, Outcome] = {}
@@ -212,7 +216,7 @@ def _jobs(options: Options, out: Path, *, explicit_batch_size: bool) -> list[Job
         seed = recipe.seed if data.depends_on_seed(recipe.dataset) else None
         key = (recipe.dataset, recipe.data_dir, recipe.label, recipe.header, recipe.input, seed)
         if key not in loaded:
-            loaded[key] = load(recipe)
+            loaded[key] = load(recipe, memory_limit=0 if options.devices.distributed else options.memory_limit_bytes)
         dataset = loaded[key]
         size = len(dataset.train)
         if explicit_batch_size and recipe.batch_size is not None and recipe.batch_size > size:
@@ -221,8 +225,8 @@ def _jobs(options: Options, out: Path, *, explicit_batch_size: bool) -> list[Job
     return jobs
 
 
-def load(recipe: Recipe) -> Dataset:
-    """The data of ``recipe``, as its model wants them."""
+def load(recipe: Recipe, *, memory_limit: int | None = None) -> Dataset:
+    """The data of ``recipe``, as its model wants them; ``memory_limit``: see ``data.load``."""
     dataset = data.load(
         recipe.dataset,
         data_dir=recipe.data_dir,
@@ -230,6 +234,7 @@ def load(recipe: Recipe) -> Dataset:
         header=recipe.header,
         seed=recipe.seed,
         input=recipe.input,
+        memory_limit=memory_limit,
     )
     return data.prepare(dataset, recipe.input)
 

@@ -2,8 +2,10 @@
 
 import contextlib
 import io
+import math
 import warnings
 from collections.abc import Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -49,6 +51,8 @@ def decode(data: bytes, name: str, *, on_white: bool = False) -> Pixels:
     try:
         with Image.open(io.BytesIO(data), formats=_FORMATS) as image:
             mode = image.mode
+            if image.width * image.height > (Image.MAX_IMAGE_PIXELS or math.inf):  # where its warning is no error
+                raise Image.DecompressionBombError
             _turn_upright(image)
             picture = _on_white(image) if on_white and image.has_transparency_data else image
             if mode in _GREY + _COLOUR:
@@ -61,6 +65,17 @@ def decode(data: bytes, name: str, *, on_white: bool = False) -> Pixels:
     except Exception as error:  # Pillow's decoders fail on damaged bytes in many ways
         raise UserError(f"{name} is a broken image; replace or remove it") from error
     raise UserError(f"{name} has pixels of mode {mode}; save it with 8 bits a channel")
+
+
+def is_grey(path: Path) -> bool:
+    """Whether the file would be decoded as grey, by its header. Raises UserError if that is broken."""
+    from PIL import Image
+
+    try:
+        with Image.open(path, formats=_FORMATS) as image:
+            return image.mode in _GREY
+    except Exception as error:
+        raise UserError(f"{path} is a broken image; replace or remove it") from error
 
 
 def as_batch(pixels: Pixels) -> Images:

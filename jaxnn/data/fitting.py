@@ -1,6 +1,7 @@
 """Examples brought to the form that a recipe's model takes: image size and channels, standardized columns."""
 
 import dataclasses
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float32
@@ -31,12 +32,19 @@ def prepare(dataset: Dataset, input: Input) -> Dataset:
             "use --dataset mnist, digits or a folder of images, or a table recipe such as csv"
         )
     if dataset.is_images:
-        train, test = (Split(fit_images(part.inputs, input, dataset.name), part.labels) for part in _splits(dataset))
+        train, test = (_fitted(part, input, dataset.name) for part in _splits(dataset))
     elif input.standardize:
         train, test = _standardized(dataset)
     else:
         return dataset
     return dataclasses.replace(dataset, train=train, test=test)
+
+
+def _fitted(part: Split, input: Input, name: str) -> Split:
+    stored: Any = part.inputs
+    if isinstance(stored, np.ndarray):
+        return Split(fit_images(stored, input, name), part.labels)
+    return Split(stored.fitted(input), part.labels)
 
 
 def _splits(dataset: Dataset) -> tuple[Split, Split]:

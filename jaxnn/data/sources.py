@@ -5,7 +5,7 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
-from jaxnn.data import cache, cifar, download, generated, idx, image_folder, search, table, tree
+from jaxnn.data import cache, cifar, download, generated, idx, image_files, image_folder, packed, search, table, tree
 from jaxnn.data.dataset import Dataset
 from jaxnn.data.embedded import EMBEDDED
 from jaxnn.data.named import NAMED, canonical
@@ -21,12 +21,15 @@ def load(
     header: table.Header = "auto",
     seed: int = 420,
     input: Input | None = None,
+    memory_limit: int | None = None,
 ) -> Dataset:
     """The data set of that name, or in the file or folder of that path, in its original order.
 
     ``data_dir``: the only place searched for a named set that lies in files. ``label``, ``header``: how a
     CSV file is read. ``seed``: of generated sets only. ``input``: of the recipe to ``prepare`` the set for; image files
-    are then fitted to it one by one, and may differ in size. Raises UserError if there is no such set or it is damaged.
+    are then fitted to it one by one, and may differ in size. ``memory_limit``: bytes of pixels above which those of a
+    folder stay on disk (None: half of this machine's memory). Raises UserError if there is no such set or it is
+    damaged.
     """
     if dataset is None:
         is_table = input is None or input.size is None
@@ -45,7 +48,7 @@ def load(
             return EMBEDDED[name]()
         if generated.is_name(name):
             return generated.uniform(name, seed=seed)
-        return _load_path(dataset, label=label, header=header, input=input)
+        return _load_path(dataset, label=label, header=header, input=input, memory_limit=memory_limit)
     except OSError as error:
         raise UserError(f"{error.filename or dataset} cannot be read: {error.strerror or error}") from error
 
@@ -61,34 +64,53 @@ def depends_on_seed(dataset: str | None) -> bool:
     return dataset is not None and generated.is_name(canonical(dataset))
 
 
-def _load_path(dataset: str, *, label: str | None, header: table.Header, input: Input | None) -> Dataset:
+def _load_path(
+    dataset: str, *, label: str | None, header: table.Header, input: Input | None, memory_limit: int | None
+) -> Dataset:
     path = Path(dataset).expanduser()
     if not path.exists():
         raise UserError(_not_found(dataset))
     name = path.name.split(".")[0] or str(path)
     if path.is_file() and path.suffix.lower() in table.ENDINGS:
         return table.read(path, name=name, label=label, header=header)
-    read = _reader(path, name, input)
+    read = _reader(path, name, input, memory_limit)
     if label is not None:
         raise UserError(f"--label is for CSV and TSV files, and {path} is none; leave it out")
     return read()
 
 
-def _reader(path: Path, name: str, input: Input | None) -> Callable[[], Dataset]:
+def _reader(path: Path, name: str, input: Input | None, memory_limit: int | None) -> Callable[[], Dataset]:
+    if packed.is_packed(path):
+        return lambda: packed.read(path, sized=input is not None and input.size is not None)
     if path.is_dir() and idx.has_files(path):
         return lambda: idx.read_folder(path, name=name)
     if path.is_dir() or tree.is_tar(path):
         if cifar.holds_batches(path):
             classes = NAMED["cifar10"].classes
             return lambda: cache.cached(path, lambda: cifar.read(path, name=name, classes=classes))
-        form = "" if input is None or input.size is None else f"\0{input.size} {input.channels} {input.fit}"
-        return lambda: cache.cached(path, lambda: image_folder.read(path, name=name, input=input), form=form)
+        return lambda: _pictures(path, name, input, memory_limit)
     if idx.is_idx(path):
         return lambda: idx.read_folder(path.parent, name=name)
     raise UserError(
         f"{path} is no data set that is known here: not a table ({', '.join(table.ENDINGS)}), not an IDX file, "
         "not a folder of images and not a tar of one"
     )
+
+
+def _pictures(path: Path, name: str, input: Input | None, memory_limit: int | None) -> Dataset:
+    """In memory, and kept for the next command, or on disk if they are many."""
+    if path.is_dir():
+        listing = image_files.list_folder(path)
+        limit = half_of_memory() if memory_limit is None else memory_limit
+        if listing.nbytes(input) > limit:
+            return listing.dataset(name, input)
+    form = "" if input is None or input.size is None else f"\0{input.size} {input.channels} {input.fit}"
+    return cache.cached(path, lambda: image_folder.read(path, name=name, input=input), form=form)
+
+
+def half_of_memory() -> int:
+    """Half the bytes of memory that this machine has."""
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2
 
 
 def _not_found(dataset: str) -> str:

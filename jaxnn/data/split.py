@@ -3,7 +3,7 @@
 import math
 
 import numpy as np
-from jaxtyping import Int32, Shaped
+from jaxtyping import Int, Int32, Shaped
 
 from jaxnn.data.dataset import Split
 from jaxnn.errors import UserError
@@ -18,7 +18,15 @@ def stratified(
     classes: tuple[str, ...],
     where: str,
 ) -> tuple[Split, Split]:
-    """(train, test): scikit-learn's stratified split with random_state 0, each part in the original order.
+    """(train, test): see ``stratified_rows``."""
+    train, test = stratified_rows(labels, classes=classes, where=where)
+    return Split(inputs[train], labels[train]), Split(inputs[test], labels[test])
+
+
+def stratified_rows(
+    labels: Int32[np.ndarray, " examples"], *, classes: tuple[str, ...], where: str
+) -> tuple[Int[np.ndarray, " train"], Int[np.ndarray, " test"]]:
+    """Row numbers (train, test): scikit-learn's stratified split with random_state 0, each in the original order.
 
     Raises UserError that names a class with fewer than two examples.
     """
@@ -36,5 +44,4 @@ def stratified(
             "which the test split needs; add examples"
         )
     train, test = train_test_split(np.arange(len(labels)), test_size=_TEST_SHARE, stratify=labels, random_state=0)
-    train, test = np.sort(train), np.sort(test)
-    return Split(inputs[train], labels[train]), Split(inputs[test], labels[test])
+    return np.sort(train), np.sort(test)

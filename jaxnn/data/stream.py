@@ -7,17 +7,22 @@ import numpy as np
 from jaxtyping import Int
 
 from jaxnn.data.dataset import Split
+from jaxnn.data.decoding import refusing_bombs
 
 _THREADS, _AHEAD = 2, 8
 
 
 def batches(split: Split, examples: Int[np.ndarray, "steps batch"]) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """(inputs, labels) of each row of ``examples``, in order, gathered by Grain's threads a few steps ahead."""
+    """(inputs, labels) of each row of ``examples``, in order, gathered by Grain's threads a few steps ahead.
+
+    Raises UserError, which Grain passes on, for what cannot be read.
+    """
     import grain  # imports slowly
 
     options = grain.ReadOptions(num_threads=_THREADS, prefetch_buffer_size=_AHEAD)
     source = cast("Any", _Batches(split, examples))
-    return iter(grain.MapDataset.source(source).to_iter_dataset(options))
+    with refusing_bombs():
+        yield from grain.MapDataset.source(source).to_iter_dataset(options)
 
 
 class _Batches:

@@ -2,10 +2,11 @@
 
 import os
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
-from jaxnn.data import cache, idx, search
+from jaxnn.data import cache, idx, packed, search
 from jaxnn.data.dataset import Dataset
 from jaxnn.data.embedded import EMBEDDED
 from jaxnn.data.named import NAMED, canonical
@@ -99,6 +100,8 @@ def _problems(name: str, dataset: Dataset, train: tuple[int, ...], test: tuple[i
     kept = cache.named_file(name)
     if dataset.source == str(kept) and cache.recorded_fingerprint(kept) != dataset.fingerprint:
         problems.append(f"{kept} is not what was fetched; delete it and run `jaxnn data fetch {name}`")
+    if packed.is_packed(Path(dataset.source)):
+        return problems + packed.verify(Path(dataset.source))
     if name in _OFFICIAL:
         arrays = [a for part in (dataset.train, dataset.test) for a in (part.inputs[..., 0], part.labels)]
         roles = ("train images", "train labels", "test images", "test labels")

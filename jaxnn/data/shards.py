@@ -1,0 +1,72 @@
+"""Several ArrayRecord files read as one sequence of records, by several threads at the same time."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Int
+
+from jaxnn.errors import UserError
+
+# As its documentation says for records that are asked for one by one, in any order.
+_OPTIONS: dict[str, Any] = {"options": "readahead_buffer_size:0,max_parallelism:0", "file_reader_buffer_size": 4096}
+
+
+class Shards:
+    """``files`` of so many records each. Raises UserError for one that is damaged or holds another number.
+
+    Not grain.sources.ArrayRecordDataSource: it hands the reader a list, which costs 0.8 ms a call for 4 us a record.
+    """
+
+    def __init__(self, files: Sequence[Path], examples: Sequence[int]) -> None:
+        self._files = files
+        self._ends = np.cumsum(examples)
+        self._idle: list[list[Any]] = [[] for _ in files]  # of each file the readers that no thread is using
+        for number, (file, count) in enumerate(zip(files, examples, strict=True)):
+            reader = self._open(number)
+            self._idle[number].append(reader)
+            held = reader.num_records()  # 0 for what is no such file
+            if held != count:
+                raise UserError(f"{file} is damaged: it has {held} records instead of {count}; pack the set again")
+
+    def read(self, rows: Int[np.ndarray, " rows"]) -> list[bytes]:
+        """The records of those numbers, in that order."""
+        numbers = np.searchsorted(self._ends, rows, side="right")
+        records: list[bytes] = [b""] * len(rows)
+        for number in np.unique(numbers):
+            places = np.flatnonzero(numbers == number)
+            positions = rows[places] - (self._ends[number - 1] if number else 0)
+            for place, record in zip(places.tolist(), self._read(number, positions.tolist()), strict=True):
+                records[place] = record
+        return records
+
+    def where(self, row: int) -> str:
+        """What an error calls the record."""
+        number = int(np.searchsorted(self._ends, row, side="right"))
+        return f"{self._files[number]}: record {row - (self._ends[number - 1] if number else 0)}"
+
+    def _read(self, number: int, positions: list[int]) -> Sequence[bytes]:
+        try:
+            reader = self._idle[number].pop()
+        except IndexError:
+            reader = self._open(number)
+        try:
+            found = [reader.read(position, position + 1)[0] for position in positions]
+        except Exception as error:  # of the C++ library, which says little
+            raise UserError(f"{self._files[number]} is damaged ({_first_line(error)}); pack the set again") from error
+        self._idle[number].append(reader)  # not one that has failed
+        return found
+
+    def _open(self, number: int) -> Any:
+        from array_record.python.array_record_module import ArrayRecordReader
+
+        file = self._files[number]
+        try:
+            return ArrayRecordReader(str(file), **_OPTIONS)
+        except Exception as error:
+            raise UserError(f"{file} cannot be read ({_first_line(error)}); pack the set again") from error
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0][:200]
