@@ -4,9 +4,8 @@ import contextlib
 import itertools
 import math
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 import jax
 import numpy as np
@@ -19,6 +18,7 @@ from jaxnn.data import Dataset
 from jaxnn.errors import Interrupted, NonFiniteLossError, UserError
 from jaxnn.experiment import EpochPart, Experiment
 from jaxnn.followed_run import FollowedRun
+from jaxnn.hooks import Hooks
 from jaxnn.interop import initial_weights
 from jaxnn.lane import Lane, Metrics, filler, in_step
 from jaxnn.mesh_shape import MeshShape
@@ -30,29 +30,6 @@ from jaxnn.together import Job
 
 _PAUSE_SECONDS = 0.1, 1.0  # between looks at what the steps measured: each costs as much as many small steps
 _FIRST_PAUSE = 8  # steps, by which their time is known
-
-
-def _ignore(*_: Any, **__: Any) -> None:
-    pass
-
-
-@dataclass(frozen=True, kw_only=True)
-class Hooks:
-    """What the loop tells its caller, and asks.
-
-    ``progress`` gets epoch, step, steps_per_epoch, accuracy (on the epoch's examples so far),
-    running_loss: every ``recipe.log_every`` steps the mean over that many batches, else None; and losses: those of the
-    steps since the last call. All are means over the runs. ``epoch`` gets the row of metrics of each run.
-    ``started`` gets each run and the step from which it goes on; ``measured`` a run, its step, and the running_loss
-    there (without ``recipe.log_every`` the mean since the last call), or the row of metrics of an epoch that ended.
-    """
-
-    notice: Callable[[str], None] = _ignore
-    progress: Callable[..., None] = _ignore
-    epoch: Callable[[list[Metrics]], None] = _ignore
-    started: Callable[[RunDir, int], None] = _ignore
-    measured: Callable[[RunDir, int, Mapping[str, Any]], None] = _ignore
-    should_stop: Callable[[], bool] = lambda: False
 
 
 def train(
@@ -160,7 +137,7 @@ def evaluate(
     *,
     split: str = "test",
     checkpoint: Choice = "newest",
-    notice: Callable[[str], None] = _ignore,
+    notice: Callable[[str], None] = Hooks.notice,
 ) -> Metrics:
     """Loss, accuracies and confusion matrix of the run's checkpoint chosen on a split of ``dataset``."""
     with precision.activate(recipe.precision) as dtypes, Checkpoints(run.checkpoints) as checkpoints:

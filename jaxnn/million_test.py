@@ -15,7 +15,7 @@ import jax
 import numpy as np
 import pytest
 
-from jaxnn import data, loop, precision, recipes, streams
+from jaxnn import data, loop, recipes, streams
 from jaxnn.checkpoint_policy import CheckpointPolicy
 from jaxnn.data import Dataset, Split, packing, stream
 from jaxnn.data.decoding import Images

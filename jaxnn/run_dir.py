@@ -29,6 +29,7 @@ import filelock
 import pydantic
 from pydantic_core import from_json
 
+from jaxnn import metrics_rows
 from jaxnn.errors import Interrupted as Interrupted
 from jaxnn.errors import NonFiniteLossError as NonFiniteLossError
 from jaxnn.errors import UserError
@@ -75,10 +76,6 @@ class _Data(Protocol):
 
 # Pydantic's reader of JSON, unlike json's, refuses what is nested too deeply as it refuses all else.
 _ENVIRONMENT = pydantic.TypeAdapter(_Environment)
-_ROW = pydantic.TypeAdapter(dict[str, int | float | list[float | None]])
-_ROWS = pydantic.TypeAdapter(list[dict[str, int | float | list[float | None]]])
-_BY_CLASS = "test_class_accuracy"  # the only list
-_LAST = 2**53  # epoch or step
 _NO_LOCKS = (errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP)  # what flock says where there are none
 
 
@@ -270,31 +267,7 @@ class RunDir:
 
     def read_metrics(self) -> list[dict[str, Any]]:
         """One row per finished epoch, in order. Raises UserError that names the damaged line."""
-        if not self.metrics_file.exists():
-            return []
-        rows = []
-        whole, _, _ = self.metrics_file.read_bytes().rpartition(b"\n")
-        for number, line in enumerate(whole.splitlines(), start=1):
-            try:
-                row = _checked(_ROW.validate_json(line, strict=True))
-            except ValueError as error:
-                why = "not a row of metrics" if isinstance(error, pydantic.ValidationError) else error
-                raise UserError(f"{self.metrics_file}, line {number}: {why}") from error
-            rows.append(row)
-        return rows
-
-
-def as_rows(rows: object) -> list[dict[str, Any]]:
-    """``rows`` if they are rows of metrics; raises ValueError if not."""
-    return list(map(_checked, _ROWS.validate_python(rows, strict=True)))
-
-
-def _checked(row: dict[str, Any]) -> dict[str, Any]:
-    if any(isinstance(value, list) != (name == _BY_CLASS) for name, value in row.items()):
-        raise ValueError("not a row of metrics")
-    if not all(type(row.get(name)) is int and 0 < row[name] <= _LAST for name in ("epoch", "step")):
-        raise ValueError("epoch and step must be positive whole numbers")
-    return row
+        return metrics_rows.read(self.metrics_file)
 
 
 def at(path: Path, *, resume: bool, overwrite: bool) -> RunDir:

@@ -18,7 +18,8 @@ from jaxnn.checkpoint_choice import Choice
 from jaxnn.checkpoint_policy import CheckpointPolicy
 from jaxnn.data import UserError
 from jaxnn.files import write_atomically
-from jaxnn.run_dir import RunDir, as_rows
+from jaxnn.metrics_rows import as_rows
+from jaxnn.run_dir import RunDir
 
 _NAME = re.compile(r"step-(\d+)\.pt")
 _LAST = 2**53  # epoch or step

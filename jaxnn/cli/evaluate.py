@@ -13,7 +13,7 @@ from jaxnn import checkpoint_choice
 from jaxnn.cli import backends
 from jaxnn.cli.arguments import parse
 from jaxnn.cli.console import stderr, stdout
-from jaxnn.cli.train import load
+from jaxnn.cli.recipe_data import load
 from jaxnn.errors import UserError
 from jaxnn.run_dir import RunDir
 

@@ -11,7 +11,7 @@ import numpy as np
 from jaxnn import compilation_cache
 from jaxnn.checkpoint_choice import Choice
 from jaxnn.cli import backends
-from jaxnn.cli.train import load
+from jaxnn.cli.recipe_data import load
 from jaxnn.data import Dataset
 from jaxnn.errors import Ended, UserError
 from jaxnn.files import write_atomically

@@ -10,7 +10,7 @@ from jaxnn import compilation_cache, recipes, run_dir
 from jaxnn.cli import backends
 from jaxnn.cli.arguments import has, parse, value_of
 from jaxnn.cli.console import stderr, stdout
-from jaxnn.cli.train import load, with_absolute_paths
+from jaxnn.cli.recipe_data import load, with_absolute_paths
 from jaxnn.data import Dataset
 from jaxnn.errors import UserError
 from jaxnn.interop import weights

@@ -10,7 +10,7 @@ from jaxnn import files, report
 from jaxnn.cli import backends, report_plots
 from jaxnn.cli.arguments import parse
 from jaxnn.cli.console import stderr
-from jaxnn.cli.train import load
+from jaxnn.cli.recipe_data import load
 from jaxnn.errors import UserError
 from jaxnn.report import Evidence, Predictions, Run, filters
 

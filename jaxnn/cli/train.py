@@ -1,7 +1,6 @@
 """``jaxnn train``"""
 
 import contextlib
-import dataclasses
 import datetime
 import itertools
 import json as json_format
@@ -21,17 +20,14 @@ from jaxnn.cli.backends import Outcome
 from jaxnn.cli.console import TrainingDisplay
 from jaxnn.cli.devices import DeviceOptions, goes_on
 from jaxnn.cli.document_log import DocumentDisplay
+from jaxnn.cli.recipe_data import load, require_same, with_absolute_paths
 from jaxnn.cli.sweep import expand
 from jaxnn.data import Dataset
 from jaxnn.data.order import batching, total_steps
 from jaxnn.errors import Ended, Interrupted, UserError
-from jaxnn.interop import weights
 from jaxnn.recipe import Recipe
 from jaxnn.run_dir import Framework, RunDir
 from jaxnn.together import Job
-
-# What may change when a run is continued: how far it goes and how it is shown, not what it computes.
-_FREE = {"epochs", "steps", "log_every", "data_dir", "on_nan"}
 
 
 @dataclass(frozen=True)
@@ -190,21 +186,6 @@ def _image_size(argv: list[str], recipe: Recipe) -> list[str]:
     return ["--input.size", size, "--input.fit", "resize"]
 
 
-def with_absolute_paths(recipe: Recipe) -> Recipe:
-    """A run must find its data again from any working directory."""
-    changes: dict[str, Any] = {}
-    if recipe.dataset is not None and not data.is_name(recipe.dataset):
-        path = Path(recipe.dataset).expanduser()
-        changes["dataset"] = str(path.resolve()) if path.exists() else recipe.dataset
-    if recipe.weights == "pretrained":
-        changes["weights"] = str(weights.pretrained(recipe.name))
-    elif recipe.weights is not None:
-        changes["weights"] = str(Path(recipe.weights).expanduser().resolve())
-    if recipe.data_dir is not None:
-        changes["data_dir"] = str(Path(recipe.data_dir).resolve())
-    return recipe.replace(**changes)
-
-
 def _jobs(options: Options, out: Path, *, explicit_batch_size: bool) -> list[Job]:
     """All runs to do, once everything that a user can get wrong has been looked at."""
     jobs = []
@@ -212,7 +193,8 @@ def _jobs(options: Options, out: Path, *, explicit_batch_size: bool) -> list[Job
     for variant in expand(options.recipe, seeds=options.seeds, sweep=options.sweep):
         recipe = with_absolute_paths(variant.recipe)
         run = run_dir.at(out / variant.folder, resume=options.resume, overwrite=options.overwrite)
-        _require_same(recipe, options, run)
+        if options.resume and run.exists():
+            require_same(recipe, options.framework, run)
         seed = recipe.seed if data.depends_on_seed(recipe.dataset) else None
         key = (recipe.dataset, recipe.data_dir, recipe.label, recipe.header, recipe.input, seed)
         if key not in loaded:
@@ -223,46 +205,6 @@ def _jobs(options: Options, out: Path, *, explicit_batch_size: bool) -> list[Job
             raise UserError(f"--batch-size {recipe.batch_size} is larger than the training split of {size} examples")
         jobs.append(Job(recipe, dataset, run))
     return jobs
-
-
-def load(recipe: Recipe, *, memory_limit: int | None = None) -> Dataset:
-    """The data of ``recipe``, as its model wants them; ``memory_limit``: see ``data.load``."""
-    dataset = data.load(
-        recipe.dataset,
-        data_dir=recipe.data_dir,
-        label=recipe.label,
-        header=recipe.header,
-        seed=recipe.seed,
-        input=recipe.input,
-        memory_limit=memory_limit,
-    )
-    return data.prepare(dataset, recipe.input)
-
-
-def _require_same(recipe: Recipe, options: Options, run: RunDir) -> None:
-    """A resumed run goes on with the recipe and the framework that it began with."""
-    if not (options.resume and run.exists()):
-        return
-    before, framework = run.read_recipe()
-    if framework != options.framework:
-        raise UserError(f"--resume: {run.path} was trained with --framework {framework}")
-    now = _flat(dataclasses.asdict(recipe))
-    for name, old in _flat(dataclasses.asdict(before)).items():
-        if old != now[name] and name not in _FREE:
-            raise UserError(f"--resume: {name} is {old} in {run.path} and cannot become {now[name]}; use another --out")
-    if recipe.schedule.needs_length and (before.epochs, before.steps) != (recipe.epochs, recipe.steps):
-        raise UserError(
-            f"--resume: schedule {recipe.schedule.name!r} in {run.path} was made for {before.epochs} epochs"
-            f"{f' and {before.steps} steps' if before.steps else ''}; resume with these, or use another --out"
-        )
-
-
-def _flat(groups: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Nested fields under dotted names."""
-    flat: dict[str, Any] = {}
-    for name, value in groups.items():
-        flat |= _flat(value, f"{prefix}{name}.") if isinstance(value, dict) else {prefix + name: value}
-    return flat
 
 
 def _train(jobs: list[Job], options: Options, memory_limit: int | None, out: Path) -> list[Outcome]:

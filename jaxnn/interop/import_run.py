@@ -17,9 +17,10 @@ from jaxnn.errors import UserError
 from jaxnn.experiment import Member
 from jaxnn.interop import rng, state_dict, training_state
 from jaxnn.interop.weights import Arrays, matched
+from jaxnn.metrics_rows import as_rows
 from jaxnn.position import Position
 from jaxnn.recipe import Recipe
-from jaxnn.run_dir import RunDir, as_rows
+from jaxnn.run_dir import RunDir
 from jaxnn.step import TrainState
 
 Notice = Callable[[str], None]
