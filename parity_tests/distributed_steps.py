@@ -33,7 +33,8 @@ def batch_norm(ranks: Ranks, examples: int) -> dict[str, np.ndarray]:
         norm.bias.copy_(torch.rand(3, generator=generator))
     recipe = Recipe(name="norm", dataset=None, model=MnistMLP())
     own = (5 + 3 * ranks.share(images)).requires_grad_()
-    outputs = ranks.parallel(nn.Sequential(norm), recipe)(own)
+    model = ranks.parallel(nn.Sequential(norm), recipe)  # it has to live until the gradients are averaged
+    outputs = model(own)
     (ranks.size * (outputs.square() * ranks.share(weights)).sum()).backward()
     assert own.grad is not None and norm.weight.grad is not None and norm.bias.grad is not None
     found = {
