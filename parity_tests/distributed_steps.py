@@ -29,11 +29,12 @@ def batch_norm(ranks: Ranks, examples: int) -> dict[str, np.ndarray]:
     norm = nn.BatchNorm2d(3, dtype=torch.float64)
     images, weights = (torch.randn(examples, 3, 2, 2, dtype=torch.float64, generator=generator) for _ in range(2))
     with torch.no_grad():
-        norm.weight.copy_(torch.rand(3, generator=generator))
-        norm.bias.copy_(torch.rand(3, generator=generator))
+        norm.weight.copy_(torch.rand(3, dtype=torch.float64, generator=generator))
+        norm.bias.copy_(torch.rand(3, dtype=torch.float64, generator=generator))
     recipe = Recipe(name="norm", dataset=None, model=MnistMLP())
     own = (5 + 3 * ranks.share(images)).requires_grad_()
-    outputs = ranks.parallel(nn.Sequential(norm), recipe)(own)
+    model = ranks.parallel(nn.Sequential(norm), recipe)  # it has to live until the gradients are averaged
+    outputs = model(own)
     (ranks.size * (outputs.square() * ranks.share(weights)).sum()).backward()
     assert own.grad is not None and norm.weight.grad is not None and norm.bias.grad is not None
     found = {
