@@ -11,7 +11,6 @@ from typing import Any, NamedTuple
 import numpy as np
 import pytest
 import torch
-from safetensors.numpy import load_file
 from torch import Tensor, nn
 from torch.func import functional_call
 
@@ -28,9 +27,7 @@ pytestmark = pytest.mark.torch
 
 ROOT = Path(__file__).parents[1]
 PROCESSES = 2
-# The --mesh of JAX's side, "data=2" on two devices that XLA makes of the CPU; None: one device, which has the same
-# numbers but for BatchNorm's local statistics.
-MESH: str | None = None
+KINDS = ("loss", "gradient", "parameter", "buffer")
 
 
 class Case(NamedTuple):
@@ -43,12 +40,12 @@ class Case(NamedTuple):
         return recipe.replace(**{"precision": "float64", "log_every": 1, "steps": 100, **self.changes})
 
 
-# 1437 digits, 455 rows of breast-cancer, 120 irises: shares of a batch differ by one example, those of the epoch's last
-# batch again; of the irises' last batch, a single flower, the second process has none.
-_SMALL = {"model.hidden": 8, "batch_size": 151}
+# 1437 digits, 455 rows of breast-cancer, 120 irises: shares differ by one example, of every batch or, where a mesh is to
+# share them, of the epoch's last batch; of the irises' last one, a single flower, the second process has none.
+_SMALL = {"model.hidden": 8, "batch_size": 150}
 _LOCAL = {"batch_norm": "local", "augment.flip": True, "eval_batch_size": 100}
 CASES = {
-    "dropout and adam": Case("mnist-mlp", "digits", {"model.hidden": (12, 8), "model.dropout": 0.2, "batch_size": 151}),
+    "dropout and adam": Case("mnist-mlp", "digits", {"model.hidden": (12, 8), "model.dropout": 0.2, "batch_size": 150}),
     "weights and an empty share": Case(
         "csv", "iris", {"loss.weight": (1.0, 2.0, 0.5), "loss.label_smoothing": 0.1, "batch_size": 7}
     ),
@@ -63,6 +60,7 @@ CASES = {
     "batch norm global": Case("fashion-mlp-bn", "digits", _SMALL),
     "batch norm local": Case("fashion-mlp-bn", "digits", {**_SMALL, **_LOCAL}),
 }
+SHARED = ["dropout and adam", "batch norm global", "batch norm local"]  # by a mesh, evenly
 
 
 def torchrun(*arguments: object, **options: Any) -> subprocess.CompletedProcess[str]:
@@ -131,39 +129,30 @@ def worst_errors(found: Arrays, alone: list[Arrays], *, batch_norm: bool) -> dic
     return worst
 
 
-@pytest.mark.parametrize(
-    "name",
-    [
-        "batch norm global",
-        pytest.param("dropout and adam", marks=pytest.mark.slow),
-        pytest.param(
-            "batch norm local", marks=pytest.mark.skipif(MESH is None, reason="one device has the statistics of all")
-        ),
-    ],
-)
-def test_two_processes_are_jax(name: str, together: dict[str, Arrays], tmp_path: Path) -> None:
-    case, run = CASES[name], tmp_path / "run"
-    changes = {"precision": "float64", "steps": 100, "log_every": 1, **case.changes}
-    flags = [part for field, value in changes.items() for part in (f"--{field.replace('_', '-')}", *as_words(value))]
-    mesh = [] if MESH is None else ["--mesh", MESH]
+@pytest.fixture(scope="module")
+def on_mesh(folder: Path) -> dict[str, Arrays]:
+    """What two devices that XLA makes of the CPU make of the cases in SHARED, by jaxnn."""
+    flags = f"--xla_force_host_platform_device_count={PROCESSES}"
     ran = subprocess.run(
-        [sys.executable, "parity_tests/mesh_steps.py", run, case.recipe, "--dataset", case.dataset, *flags, *mesh],
-        env=os.environ
-        | {"PYTHONPATH": str(ROOT), "JAX_PLATFORMS": "cpu"}
-        | ({} if MESH is None else {"XLA_FLAGS": f"--xla_force_host_platform_device_count={PROCESSES}"}),
+        [sys.executable, "parity_tests/mesh_steps.py", str(folder), f"data={PROCESSES}", *SHARED],
+        env=os.environ | {"PYTHONPATH": str(ROOT), "JAX_PLATFORMS": "cpu", "XLA_FLAGS": flags},
         **{"cwd": ROOT, "text": True, "capture_output": True, "timeout": 240},
     )
     assert ran.returncode == 0, ran.stderr
-    expected = together[name]
-    allowed = tolerances("float64", batch_norm="bn" in case.recipe).trajectory
-    weights = load_file(run / "weights.safetensors")
-    last = {key.partition("/")[2]: values[-1] for key, values in expected.items() if key[:6] in ("parame", "buffer")}
-    assert weights.keys() == last.keys()
-    errors = {key: error(weights[key], last[key]) for key in weights}
-    losses = np.load(run / "losses.npy")
-    assert losses.shape == expected["loss"].shape == (100,)
-    errors["loss"] = float(np.max(np.abs(losses - expected["loss"]) / np.abs(expected["loss"])))
-    assert max(errors.values()) <= allowed, errors
+    return {name: dict(np.load(folder / f"{name}.mesh.npz")) for name in SHARED}
+
+
+@pytest.mark.parametrize("name", SHARED)
+def test_two_processes_are_a_mesh_of_two_devices(
+    name: str, together: dict[str, Arrays], on_mesh: dict[str, Arrays]
+) -> None:
+    """Losses, gradients, parameters and buffers of DistributedDataParallel and of JAX, after every step."""
+    theirs, ours = together[name], on_mesh[name]
+    assert {key for key in theirs if key.partition("/")[0] in KINDS} == set(ours)
+    assert len(theirs["loss"]) == len(ours["loss"]) == 100
+    steps = [{key: theirs[key][step] for key in ours} for step in range(100)]
+    errors = worst_errors(ours, steps, batch_norm="bn" in CASES[name].recipe)
+    assert set(errors) >= {"loss", "gradient", "parameter"} and max(errors.values()) <= 1, errors
 
 
 @pytest.mark.parametrize("examples", distributed_steps.NORMS)
@@ -209,7 +198,3 @@ def test_a_run_goes_on_by_another_number_of_processes(
 def load(recipe: Recipe) -> data.Dataset:
     assert recipe.dataset is not None
     return data.prepare(data.load(recipe.dataset, seed=recipe.seed), recipe.input)
-
-
-def as_words(value: object) -> list[str]:
-    return [str(part) for part in (value if isinstance(value, tuple) else (value,))]
