@@ -140,7 +140,8 @@ def uninterrupted(million: Path, tmp_path_factory: pytest.TempPathFactory) -> Pa
 def test_memory_stays_flat(uninterrupted: Path) -> None:
     rows, last = np.loadtxt(uninterrupted.with_suffix(".memory")), RunDir(uninterrupted).read_metrics()[-1]
     _say(
-        f"memory {rows[len(rows) // 4, 1] / 1024:.0f} to {rows[-1, 1] / 1024:.0f} MiB, rise {_grown(uninterrupted):.1f}; "
+        f"memory {rows[len(rows) // 4, 1] / 1024:.0f} to {rows[-1, 1] / 1024:.0f} MiB, "
+        f"rise {_grown(uninterrupted):.1f} MiB; "
         f"{last['examples_per_second']:,.0f} examples/s, test accuracy {last['test_accuracy']:.4f}"
     )
     assert _grown(uninterrupted) < MEBIBYTES

@@ -165,7 +165,7 @@ class _Records:
         records = self.shards.read(rows)
         labels = np.frombuffer(b"".join(record[:LABEL_BYTES].ljust(LABEL_BYTES, b"\xff") for record in records), "<i4")
         if (wrong := labels != self.labels[rows]).any():
-            where = self.shards.where(rows[wrong.argmax()])
+            where = self.shards.where(int(rows[wrong.argmax()]))
             raise UserError(f"{where} is of another class than the file of labels says; pack the set again")
         if self.shape is None:
             for row, record in zip(rows, records, strict=True):
@@ -175,7 +175,7 @@ class _Records:
         size = LABEL_BYTES + math.prod(self.shape)
         lengths = np.fromiter(map(len, records), np.int64, len(records))
         if (wrong := lengths != size).any():
-            where, held = self.shards.where(rows[wrong.argmax()]), lengths[wrong.argmax()]
+            where, held = self.shards.where(int(rows[wrong.argmax()])), lengths[wrong.argmax()]
             raise UserError(f"{where} has {held} bytes instead of {size}; pack the set again")
         pixels = np.frombuffer(b"".join(records), np.uint8).reshape(len(rows), size)[:, LABEL_BYTES:]
         yield self.shards.where(rows[0]), pixels.reshape(len(rows), *self.shape)

@@ -2,6 +2,7 @@
 
 import gzip
 import io
+import json
 import pickle
 import struct
 import tarfile
@@ -13,8 +14,9 @@ import pytest
 from hypothesis import strategies as st
 from PIL import Image
 
-from jaxnn.data import cache, load, pictures
+from jaxnn.data import cache, load, packing, pictures
 from jaxnn.data.dataset import Dataset, Split
+from jaxnn.data.packed import FACTS
 from jaxnn.fuzz.damage import TEXTS, any_bytes, any_json
 from jaxnn.fuzz.guard import Reader, hold_ten_thousand, property_of
 from jaxnn.recipe import Input
@@ -198,6 +200,51 @@ def _read_prepared(data: bytes, folder: Path) -> None:
     tfds_source.prepared(NAMED["mnist"], folder)
 
 
+def _packed() -> dict[str, bytes]:
+    """The files of a packed set of four 4x4 images, two of them in each split."""
+    import tempfile
+
+    split = Split(PIXELS[:2, ..., None], LABELS[:2].astype(np.int32))
+    with tempfile.TemporaryDirectory() as folder:
+        packing.pack(Dataset("a", split, split, ("0", "1"), "source"), Path(folder, "packed"))
+        return {file.name: file.read_bytes() for file in Path(folder, "packed").iterdir()}
+
+
+PACKED = _packed()
+SHARD, PACKED_LABELS = "train-00000.array_record", "train-labels.int32"
+PACKED_CASES = st.one_of(
+    st.tuples(st.just(FACTS), any_json(json.loads(PACKED[FACTS]))),
+    st.tuples(st.just(PACKED_LABELS), any_bytes(PACKED[PACKED_LABELS])),
+    st.tuples(st.just(SHARD), any_bytes(PACKED[SHARD], PACKED[SHARD][: 2**16])),
+)
+
+
+def _read_packed(case: tuple[str, bytes], folder: Path) -> None:
+    place, (name, damaged) = folder / "packed", case
+    if not place.exists():
+        place.mkdir()
+        for file, data in PACKED.items():
+            (place / file).write_bytes(data)
+    facts = json.loads(PACKED[FACTS])
+    if name != FACTS:  # else their size would give all damage away
+        of = facts["train"]["labels"] if name == PACKED_LABELS else facts["train"]["shards"][0]
+        of["bytes"] = max(len(damaged), 1)
+        (place / FACTS).write_text(json.dumps(facts))
+    (place / name).write_bytes(damaged)
+    try:
+        _read_all(place)
+    finally:
+        for file in {name, FACTS}:
+            (place / file).write_bytes(PACKED[file])
+
+
+def _read_all(place: Path) -> None:
+    for input in (None, INPUT):
+        dataset = load(str(place), input=input)
+        for split in (dataset.train, dataset.test):
+            np.asarray(split.inputs)
+
+
 READERS = {
     "IDX": Reader(IDX_CASES, _read_idx, "mnist"),
     "CIFAR": Reader(CIFAR_CASES, _read_cifar, "cifar10.tar"),
@@ -205,6 +252,7 @@ READERS = {
     "tar": Reader(TARS, _read_tar, "pets.tar", mebibytes=2048),
     "CSV": Reader(TABLE_CASES, _read_table, "a.csv"),
     "kept arrays": Reader(any_bytes(_kept()), _read_kept, "a.npz"),
+    "ArrayRecord": Reader(PACKED_CASES, _read_packed, "packed"),
     "TFDS": Reader(any_json({"fileFormat": "array_record", "name": "mnist"}), _read_prepared, "dataset_info.json"),
 }
 
