@@ -4,7 +4,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -40,9 +40,10 @@ class Case(NamedTuple):
         return recipe.replace(**{"precision": "float64", "log_every": 1, "steps": 100, **self.changes})
 
 
-# 1437 digits, 455 rows of breast-cancer, 120 irises: shares differ by one example, of every batch or, where a mesh is to
-# share them, of the epoch's last batch; of the irises' last one, a single flower, the second process has none.
-_SMALL = {"model.hidden": 8, "batch_size": 150}
+# 1437 digits, 455 rows of breast-cancer, 120 irises: shares differ by one example, of every batch or, where a mesh is
+# to share them, of the epoch's last one; of the irises' last batch, a single flower, the second process has none. At
+# the recipe's learning rate, 0.15, a network of 8 units is chaotic: in 100 steps it makes 1e-8 of rounding.
+_SMALL = {"model.hidden": 8, "batch_size": 150, "optimizer.learning_rate": 0.05}
 _LOCAL = {"batch_norm": "local", "augment.flip": True, "eval_batch_size": 100}
 CASES = {
     "dropout and adam": Case("mnist-mlp", "digits", {"model.hidden": (12, 8), "model.dropout": 0.2, "batch_size": 150}),
@@ -111,10 +112,11 @@ def test_two_processes_are_one(name: str, together: dict[str, Arrays], monkeypat
     alone = list(stepping.steps(recipe, load(recipe)))
     assert set(together[name]) == set(alone[0]) and len(together[name]["loss"]) == len(alone) == 100
     errors = worst_errors(together[name], alone, batch_norm="bn" in CASES[name].recipe)
+    print(name, errors)
     assert max(errors.values()) <= 1, errors
 
 
-def worst_errors(found: Arrays, alone: list[Arrays], *, batch_norm: bool) -> dict[str, float]:
+def worst_errors(found: Arrays, alone: Sequence[Arrays], *, batch_norm: bool) -> dict[str, float]:
     """{kind of array: its largest error, as a share of what is allowed}."""
     limits, worst = tolerances("float64", batch_norm=batch_norm), dict[str, float]()
     for step, expected in enumerate(alone):

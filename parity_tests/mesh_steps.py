@@ -57,11 +57,8 @@ def steps(recipe: Recipe, shape: MeshShape) -> Iterator[dict[str, Any]]:
 
 def _arrays(rules: state_dict.Rules, loss: Any, state: step.TrainState) -> dict[str, Any]:
     trees = {"parameter": state.params, "buffer": state.buffers, _GRADIENT: state.optimizer.slots[_GRADIENT]}
-    return {"loss": loss} | {
-        f"{kind}/{key}": value
-        for kind, tree in trees.items()
-        for key, value in state_dict.to_torch(rules, tree).items()
-    }
+    found = {kind: state_dict.to_torch(rules, tree) for kind, tree in trees.items()}
+    return {"loss": loss} | {f"{kind}/{key}": value for kind, of in found.items() for key, value in of.items()}
 
 
 def main(folder: Path, mesh: str, names: list[str]) -> None:

@@ -44,10 +44,11 @@ INTENDED: dict[str, Reasons] = {
     },
     "augment.augment": dict.fromkeys(("images", "drawn"), "arrays of the one framework, tensors of the other"),
     "environment": {"device": _DEVICE},
-    "environment.describe": {"processes": _PROCESSES},
+    "environment.describe": {"processes": _PROCESSES, "mesh": _PROCESSES},
     "loop.train": {
         "memory_limit": "torchref keeps every split in memory",
         "ranks": _PROCESSES,
+        "mesh": _PROCESSES,
         **dict.fromkeys(("hooks", "on_notice", "on_progress", "on_epoch", "should_stop"), _HOOKS),
     },
     "evaluate.evaluate": {
