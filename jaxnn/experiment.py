@@ -12,14 +12,14 @@ from flax import nnx
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from jaxtyping import Int
 
-from jaxnn import backbone, data, evaluation, models, optim, schedules, step, streams
+from jaxnn import data, evaluation, optim, step, streams
 from jaxnn.data import Dataset
-from jaxnn.data.order import Batching, batching, total_steps
+from jaxnn.data.order import Batching
 from jaxnn.device_mesh import Devices, OneDevice
-from jaxnn.mesh_shape import MeshShape
+from jaxnn.member import Member as Member
+from jaxnn.member import member as member
 from jaxnn.nn import Conv2d
 from jaxnn.nn.conv_method import prefers_blocks
-from jaxnn.nn.normalization import normalize_shares
 from jaxnn.placement import Placed, fits, place
 from jaxnn.precision import Dtypes
 from jaxnn.recipe import Recipe
@@ -37,23 +37,6 @@ class EpochPart(NamedTuple):
     @property
     def stop(self) -> int:
         return self.first + len(self.examples)
-
-
-@dataclass(frozen=True)
-class Member:
-    """One run of an experiment: what it has for itself. The stream and the schedule advance.
-
-    ``model`` has the weights that the stream has drawn.
-    """
-
-    recipe: Recipe
-    dataset: Dataset
-    model: nnx.Module
-    batches: Batching
-    total: int
-    stream: streams.Stream
-    rule: optim.Rule
-    schedule: schedules.Schedule
 
 
 @dataclass(frozen=True)
@@ -176,32 +159,6 @@ class Experiment:
             classes=self.classes,
             in_one_call=self.in_one_call and split.resident,
         )
-
-
-def member(recipe: Recipe, dataset: Dataset, dtypes: Dtypes, mesh: MeshShape = MeshShape()) -> Member:  # noqa: B008
-    """The run of ``recipe`` on the prepared ``dataset``, whose batches the devices of ``mesh`` will share.
-
-    Raises UserError if these do not go together.
-    """
-    batches = batching(len(dataset.train), recipe)
-    mesh.require_divides(batches.batch_size)
-    classes = len(dataset.classes)
-    recipe.loss.require_classes(classes)
-    stream = streams.build(recipe)
-    model = models.build(
-        recipe.model,
-        input_shape=dataset.input_shape,
-        outputs=1 if recipe.loss.binary else classes,
-        rngs=stream.rngs,
-        param_dtype=dtypes.param,
-    )
-    if recipe.batch_norm == "local":
-        normalize_shares(model, mesh.devices)
-    total = total_steps(batches, recipe)
-    epochs = math.ceil(total / batches.steps)
-    schedule = schedules.build(recipe.schedule, optimizer=recipe.optimizer, epochs=epochs, total_steps=total)
-    rule = backbone.with_state_of(optim.build(schedule.optimizer), recipe.trained_layer)
-    return Member(recipe, dataset, model, batches, total, stream, rule, schedule)
 
 
 def join(

@@ -112,7 +112,6 @@ def test_two_processes_are_one(name: str, together: dict[str, Arrays], monkeypat
     alone = list(stepping.steps(recipe, load(recipe)))
     assert set(together[name]) == set(alone[0]) and len(together[name]["loss"]) == len(alone) == 100
     errors = worst_errors(together[name], alone, batch_norm="bn" in CASES[name].recipe)
-    print(name, errors)
     assert max(errors.values()) <= 1, errors
 
 
