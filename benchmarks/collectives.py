@@ -2,6 +2,7 @@
 
 import math
 import re
+from collections import Counter
 from typing import Any, NamedTuple
 
 _KINDS = ("all-reduce", "all-gather", "reduce-scatter", "all-to-all", "collective-permute")
@@ -18,6 +19,9 @@ _BITS = {"pred": 8, "bf16": 16}
 class Array(NamedTuple):
     dtype: str
     shape: tuple[int, ...]
+
+    def __str__(self) -> str:
+        return f"{self.dtype}[{','.join(map(str, self.shape))}]"
 
     @property
     def bytes(self) -> int:
@@ -44,10 +48,6 @@ class Collective(NamedTuple):
         around = (self.group - 1) / self.group
         return self.bytes * {"all-reduce": 2 * around, "collective-permute": 1.0}.get(self.kind, around)
 
-    def record(self) -> dict[str, Any]:
-        arrays = [f"{array.dtype}[{','.join(map(str, array.shape))}]" for array in self.arrays]
-        return {"kind": self.kind, "group": self.group, "bytes": self.bytes, "sent": self.sent, "arrays": arrays}
-
 
 def read(text: str) -> list[Collective]:
     """Those of ``compiled.as_text()``, in its order; one inside a loop once, as often as one pass runs it.
@@ -56,6 +56,15 @@ def read(text: str) -> list[Collective]:
     """
     devices = math.prod(int(count) for count in _DEVICES.findall(text.split("\n", 1)[0])) or 1
     return [_read(line, found, devices) for line in text.splitlines() if (found := _INSTRUCTION.match(line))]
+
+
+def summary(found: list[Collective]) -> list[dict[str, Any]]:
+    """For JSON: equal ones together, in the order of the first, with how many they are."""
+    return [
+        {"kind": each.kind, "times": times, "group": each.group, "bytes": each.bytes, "sent": each.sent}
+        | {"arrays": " ".join(map(str, each.arrays))}
+        for each, times in Counter(found).items()
+    ]
 
 
 def _read(line: str, found: re.Match[str], devices: int) -> Collective:

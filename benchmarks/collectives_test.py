@@ -157,6 +157,6 @@ def test_compiled_programs() -> None:
     sizes = (784 * 64, 64, 64 * 64, 64, 64 * 64, 64, 64 * 10, 10)
     scalars = 3  # the loss, by what it is divided, and how many are right
     assert {each["kind"] for each in row["collectives"]} == {"all-reduce"}
-    assert sum(each["bytes"] for each in row["collectives"]) == 4 * (sum(sizes) + scalars)
+    assert sum(each["times"] * each["bytes"] for each in row["collectives"]) == 4 * (sum(sizes) + scalars)
     assert row["sent"] == 2 * 7 / 8 * 4 * (sum(sizes) + scalars)
     assert row["parameters"] == sum(sizes)

@@ -93,7 +93,7 @@ def _compile(recipe: Recipe, mesh: str) -> tuple[dict[str, Any], _Compiled]:
         "compile_seconds": seconds,
         "flops": program.cost_analysis().get("flops"),  # of one device
         "sent": sum(each.sent for each in moved),
-        "collectives": [each.record() for each in moved],
+        "collectives": collectives.summary(moved),
     }
     return row, _Compiled(lambda state, record: program(state, record, split, part.segment, 0), (state, record))
 
