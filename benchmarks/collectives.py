@@ -73,7 +73,7 @@ def _read(line: str, found: re.Match[str], devices: int) -> Collective:
         raise ValueError(f"the bytes of a {kind} are not known: {line.strip()[:200]}")
     arrays = tuple(
         Array(dtype, tuple(int(size) for size in sizes.split(",") if size))
-        for dtype, sizes in _SHAPE.findall(re.sub(r"\{[^}]*\}|/\*.*?\*/", "", found["result"]))
+        for dtype, sizes in _SHAPE.findall(found["result"])
     )
     if (
         found["start"] and kind != "all-reduce"

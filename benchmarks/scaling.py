@@ -1,6 +1,9 @@
 """``python -m benchmarks.scaling``: a step on 1 to 8 simulated devices, and what that means for real ones."""
 
 import dataclasses
+import os
+import sys
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -32,7 +35,7 @@ class Options:
     precision: Precision = "float32"
     batch_norm: Literal["global", "local"] = "global"
     repeats: int = 3
-    """Timed steps of each mesh."""
+    """Timed steps of each mesh; 0 only compiles."""
     shapes_only: tuple[str, ...] = ("vgg16",)
     """Recipes that are projected, but not measured: they would take too long here."""
     global_batch: int = 8192
@@ -42,27 +45,38 @@ class Options:
     out: Path = Path("bench")
 
     def recipes(self) -> list[Recipe]:
-        """Raises UserError for a name that is none and a batch that a mesh cannot share."""
+        """Raises UserError for a recipe that cannot be measured, and for a batch that a mesh cannot share."""
         changes: dict[str, Any] = {"precision": self.precision, "batch_norm": self.batch_norm}
         if self.batch_size is not None:
             changes["batch_size"] = self.batch_size
         chosen = [recipes.get(name).replace(**changes) for name in self.recipe]
+        if self.repeats < 0:
+            raise UserError(f"--repeats must be at least 0, but it is {self.repeats}")
         for recipe in chosen:
+            if recipe.dataset is None and recipe.input.size is None:
+                raise UserError(f"recipe {recipe.name!r} has no data of its own to measure; choose another")
             for mesh in self.mesh:
                 MeshShape.parse(mesh).require_divides(recipe.batch_size or 0)
         return chosen
 
 
-def main() -> None:
-    options = tyro.cli(Options)
+def main(arguments: list[str] | None = None) -> int:
+    """0, or 2 for what a user can mend."""
+    options = tyro.cli(Options, args=arguments)
     try:
-        chosen = options.recipes()
-        file = options.out / f"{machine.name()}-scaling.json"
-        scaling_record.read(file)
-    except UserError as error:
-        raise SystemExit(f"error: {error}") from None
+        _run(options)
+    except (UserError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+def _run(options: Options) -> None:
+    chosen, file = options.recipes(), options.out / f"{machine.name()}-scaling.json"
+    scaling_record.read(file)
+    options.out.mkdir(parents=True, exist_ok=True)
     for recipe in chosen if options.measure else []:
-        _measure(recipe, options, file)
+        scaling_record.add(file, _measured(recipe, options))
     content = _projected(scaling_record.read(file), options)
     scaling_record.write(file, content)
     text = scaling_table.text(content)
@@ -71,12 +85,19 @@ def main() -> None:
     print(text)
 
 
-def _measure(recipe: Recipe, options: Options, file: Path) -> None:
+def _measured(recipe: Recipe, options: Options) -> list[dict[str, Any]]:
+    """Raises UserError if the process that simulates the devices ends early."""
     count = max(MeshShape.parse(mesh).devices for mesh in options.mesh)
-    described = machine.describe({"jax": f"cpu, {count} simulated"})
-    with simulated.devices(count) as pool:
-        rows = pool.submit(simulated.measure, recipe, options.mesh, repeats=options.repeats).result()
-    scaling_record.add(file, [row | {"machine": described} for row in rows])
+    described = machine.describe({"jax": f"cpu, {count} simulated"}) | {"xla_flags": os.environ.get("XLA_FLAGS", "")}
+    try:
+        with simulated.devices(count) as pool:
+            rows = pool.submit(simulated.measure, recipe, options.mesh, repeats=options.repeats).result()
+    except BrokenProcessPool:
+        raise UserError(
+            f"{recipe.name}: the process that simulates the devices was ended, perhaps for its memory; "
+            "take fewer meshes or a smaller --batch-size"
+        ) from None
+    return [row | {"machine": described} for row in rows]
 
 
 def _projected(content: dict[str, Any], options: Options) -> dict[str, Any]:
@@ -86,7 +107,7 @@ def _projected(content: dict[str, Any], options: Options) -> dict[str, Any]:
         mesh = MeshShape.parse(row["mesh"])
         if mesh.model == 1 and mesh.data == max(_data_sizes(content["rows"], row)) > 1:
             works[scaling_table.title(row["recipe"], row["batch_norm"])] = _work(row)
-    for name in options.shapes_only:
+    for name in options.shapes_only:  # a network without BatchNorm, or its statistics local
         parameters, operations = _shapes(recipes.get(name))
         works[f"{name}, by shapes"] = Work(operations, 4 * parameters, _LOSS)
     batches = {name: recipes.get(name.split(",")[0]).batch_size or 1 for name in works}
@@ -147,4 +168,4 @@ def _draw(content: dict[str, Any], options: Options) -> Figure:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -23,7 +23,8 @@ def measured(rows: list[dict[str, Any]]) -> str:
     lines = [_line(heads), _line(["---", "---", *["---:"] * (len(heads) - 2)])]
     for row in rows:
         count = sum(each["times"] for each in row["collectives"])
-        figures = [f"{row['compile_seconds']:.1f}", f"{row['step_seconds'] * 1e3:,.0f}", f"{row['flops'] / 1e9:.3f}"]
+        milliseconds = "-" if row["step_seconds"] is None else f"{row['step_seconds'] * 1e3:,.0f}"
+        figures = [f"{row['compile_seconds']:.1f}", milliseconds, f"{row['flops'] / 1e9:.3f}"]
         name = f"{title(row['recipe'], row['batch_norm'])}, {row['batch_size']}"
         lines.append(_line([name, row["mesh"], *figures, str(count), f"{row['sent'] / 1e6:.2f}"]))
     return "\n".join(lines)

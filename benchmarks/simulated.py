@@ -46,7 +46,7 @@ class _Compiled(NamedTuple):
 def measure(recipe: Recipe, meshes: tuple[str, ...], *, repeats: int) -> list[dict[str, Any]]:
     """A row for each of ``meshes``, to be called in a process of ``devices``; "data=1" is the program of one device.
 
-    The steps of all meshes take turns, ``repeats`` times; the first turn is not looked at.
+    The steps of all meshes take turns, ``repeats`` times (0: none is taken); the first turn is not looked at.
     """
     rows, compiled = [], []
     for mesh in meshes:
@@ -55,11 +55,11 @@ def measure(recipe: Recipe, meshes: tuple[str, ...], *, repeats: int) -> list[di
         compiled.append(program)
     seconds = np.zeros((repeats + 1, len(meshes)))
     states = [each.start for each in compiled]
-    for turn in range(repeats + 1):
+    for turn in range(repeats + 1 if repeats else 0):
         for number, each in enumerate(compiled):
             seconds[turn, number], states[number] = _timed(each.step, *states[number])
     for row, of_row in zip(rows, seconds[1:].T, strict=True):
-        row |= {"step_seconds": float(np.median(of_row)), "load": round(os.getloadavg()[0], 1)}
+        row |= {"step_seconds": float(np.median(of_row)) if repeats else None, "load": round(os.getloadavg()[0], 1)}
     return rows
 
 
@@ -72,7 +72,7 @@ def _compile(recipe: Recipe, mesh: str) -> tuple[dict[str, Any], _Compiled]:
 
     from .cases import dataset_of
 
-    recipe, classes = recipe.replace(rng="jax"), classes_of(recipe)
+    classes = classes_of(recipe)
     dataset = dataset_of(recipe, train=_BATCHES * (recipe.batch_size or 1), test=classes, classes=classes)
     shape = MeshShape.parse(mesh)
     on = device_mesh.build(shape if shape.devices > 1 else None)
