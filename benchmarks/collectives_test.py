@@ -159,4 +159,5 @@ def test_compiled_programs() -> None:
     assert {each["kind"] for each in row["collectives"]} == {"all-reduce"}
     assert sum(each["times"] * each["bytes"] for each in row["collectives"]) == 4 * (sum(sizes) + scalars)
     assert row["sent"] == 2 * 7 / 8 * 4 * (sum(sizes) + scalars)
+    assert max(each["bytes"] for each in row["collectives"]) == 4 * (sum(sizes) + 1)  # all gradients at once
     assert row["parameters"] == sum(sizes)

@@ -35,12 +35,12 @@ def of_shapes(recipe: Recipe, input_shape: tuple[int, ...], outputs: int) -> tup
     network.eval()  # dropout and BatchNorm's statistics are no products
     graph, params, rest = nnx.split(network, nnx.Param, ...)
 
-    def total(params: Any, inputs: jax.Array) -> jax.Array:
+    def total(params: Any, rest: Any, inputs: jax.Array) -> jax.Array:
         return nnx.merge(graph, params, rest)(inputs).sum()
 
     inputs = jax.ShapeDtypeStruct((recipe.batch_size or 1, *input_shape), "float32")
     with conv_method("lax"):
-        jaxpr = jax.make_jaxpr(jax.grad(total))(params, inputs)
+        jaxpr = jax.make_jaxpr(jax.grad(total))(params, rest, inputs)
     return sum(leaf.size for leaf in jax.tree.leaves(params)), count(jaxpr.jaxpr)
 
 
