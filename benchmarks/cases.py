@@ -73,8 +73,11 @@ def recipe_of(case: Case, precision: Precision) -> Recipe:
     return recipes.get(case.recipe).replace(precision=precision, **size)
 
 
-def dataset_of(recipe: Recipe) -> Dataset:
-    """Data of a recipe's own set's size and kind, in memory; images are noise, whose values do not change the work."""
+def dataset_of(recipe: Recipe, *, train: int = _TRAIN, test: int = _TEST, classes: int = 10) -> Dataset:
+    """Data of a recipe's own set's size and kind, in memory; images are noise, whose values do not change the work.
+
+    ``train``, ``test``: how many images, of how many ``classes``.
+    """
     if recipe.input.size is None:
         return prepare(load(recipe.dataset, seed=recipe.seed), recipe.input)
     random = np.random.default_rng(0)
@@ -85,7 +88,7 @@ def dataset_of(recipe: Recipe) -> Dataset:
         for start in range(0, examples, _PIECE):
             piece = images[start : start + _PIECE]
             piece[...] = random.integers(0, 256, piece.shape, dtype=np.uint8)
-        return Split(aligned.frozen(images), random.integers(0, 10, examples, dtype=np.int32))
+        return Split(aligned.frozen(images), random.integers(0, classes, examples, dtype=np.int32))
 
-    classes = tuple(str(number) for number in range(10))
-    return Dataset("noise", split(_TRAIN), split(_TEST), classes, "np.random.default_rng(0)")
+    names = tuple(str(number) for number in range(classes))
+    return Dataset("noise", split(train), split(test), names, "np.random.default_rng(0)")

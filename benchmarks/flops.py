@@ -9,8 +9,9 @@ from typing import Any
 
 import jax
 import numpy as np
+from flax import nnx
 
-from jaxnn import experiment, precision
+from jaxnn import experiment, models, precision
 from jaxnn.data import Dataset
 from jaxnn.nn.conv_method import conv_method
 from jaxnn.recipe import Recipe
@@ -24,6 +25,23 @@ def of_step(recipe: Recipe, dataset: Dataset) -> int:
     with conv_method("lax"):
         jaxpr = jax.make_jaxpr(lambda state, record: ready.advance(state, record, part, 0, 1))(state, record)
     return count(jaxpr.jaxpr)
+
+
+def of_shapes(recipe: Recipe, input_shape: tuple[int, ...], outputs: int) -> tuple[int, int]:
+    """(parameters, operations of a training step on a full batch), of shapes alone: nothing is drawn or computed."""
+    network = nnx.eval_shape(
+        lambda: models.build(recipe.model, input_shape=input_shape, outputs=outputs, rngs=nnx.Rngs(0))
+    )
+    network.eval()  # dropout and BatchNorm's statistics are no products
+    graph, params, rest = nnx.split(network, nnx.Param, ...)
+
+    def total(params: Any, rest: Any, inputs: jax.Array) -> jax.Array:
+        return nnx.merge(graph, params, rest)(inputs).sum()
+
+    inputs = jax.ShapeDtypeStruct((recipe.batch_size or 1, *input_shape), "float32")
+    with conv_method("lax"):
+        jaxpr = jax.make_jaxpr(jax.grad(total))(params, rest, inputs)
+    return sum(leaf.size for leaf in jax.tree.leaves(params)), count(jaxpr.jaxpr)
 
 
 def count(jaxpr: Any) -> int:

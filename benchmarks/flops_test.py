@@ -6,6 +6,8 @@ import jax
 import jax.numpy as jnp
 import pytest
 
+from jaxnn import recipes
+
 from . import flops
 from .cases import Case, dataset_of, recipe_of
 
@@ -23,6 +25,18 @@ def test_a_step(name: str, forward: tuple[int, ...]) -> None:
     # Forward, the weights' gradients, and the inputs' gradients of all layers but the first.
     products = 3 * sum(forward) - forward[0]
     assert flops.of_step(recipe, dataclasses.replace(dataset, train=few)) == 2 * 6 * products
+    assert flops.of_shapes(recipe, dataset.input_shape, 10)[1] == 2 * 6 * products
+
+
+# The counts that torchvision states of its networks with 1,000 outputs: parameters, and products of a forward pass.
+@pytest.mark.parametrize(
+    ("name", "parameters", "forward", "first"),
+    [("resnet18", 11_689_512, 1.81e9, 0.118e9), ("vgg16", 138_357_544, 15.47e9, 0.087e9)],
+)
+def test_by_shapes_alone(name: str, parameters: int, forward: float, first: float) -> None:
+    counted, operations = flops.of_shapes(recipes.get(name).replace(batch_size=2), (224, 224, 3), 1000)
+    assert counted == parameters
+    assert operations == pytest.approx(2 * 2 * (3 * forward - first), rel=0.04)  # torchvision counts padding, too
 
 
 def test_products_with_padding_and_holes_do_not_count() -> None:

@@ -21,7 +21,7 @@ def describe(devices: dict[str, str]) -> dict[str, Any]:
         "devices": devices,
         "system": platform.system(),
         "python": platform.python_version(),
-        **{name: importlib.metadata.version(name) for name in _PACKAGES},
+        **_versions(),
         "date": datetime.date.today().isoformat(),
         "load": round(os.getloadavg()[0], 2) if hasattr(os, "getloadavg") else None,
     }
@@ -30,6 +30,12 @@ def describe(devices: dict[str, str]) -> dict[str, Any]:
 def name() -> str:
     """For a file: the processor and how many cores of it, such as amd-epyc-2-cores."""
     return re.sub(r"[^a-z0-9]+", "-", f"{_processor()} {cores.usable()} cores".lower()).strip("-")
+
+
+def _versions() -> dict[str, str]:
+    """Of the packages that are installed."""
+    installed = {distribution.name for distribution in importlib.metadata.distributions()}
+    return {name: importlib.metadata.version(name) for name in _PACKAGES if name in installed}
 
 
 def _processor() -> str:

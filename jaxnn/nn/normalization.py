@@ -62,16 +62,18 @@ class _BatchNorm(nnx.Module):
         """Those of each example's share, (batch, ..., channel); the running ones are the first share's."""
         shares, size = min(self.shares, len(x)), len(x)
         if size % shares == 0:  # without cutting, which would bring the shares of all devices together
-            repeats: int | np.ndarray = size // shares
-            mean, var = jax.vmap(self._statistics)(x.reshape(shares, repeats, *x.shape[1:]))
+            even = (shares, size // shares)
+            mean, var = jax.vmap(self._statistics)(x.reshape(*even, *x.shape[1:]))
+            # Not by jnp.repeat: its gather by computed positions would bring every share's to every device.
+            spread = [jnp.broadcast_to(of[:, None], (*even, of.shape[-1])) for of in (mean, var)]
         else:
             parts = jnp.array_split(x, shares)
             repeats = np.array([len(part) for part in parts])
             mean, var = (jnp.stack(each) for each in zip(*map(self._statistics, parts), strict=True))
+            spread = [jnp.repeat(of, repeats, axis=0, total_repeat_length=size) for of in (mean, var)]
         self._track_training(x[: -(-size // shares)], mean[0], var[0])
-        mean, var = (jnp.repeat(of, repeats, axis=0, total_repeat_length=size) for of in (mean, var))
         shape = (size, *[1] * (x.ndim - 2), x.shape[-1])
-        return mean.reshape(shape), var.reshape(shape)
+        return spread[0].reshape(shape), spread[1].reshape(shape)
 
     def _statistics(self, x: Array) -> tuple[Array, Array]:
         """Mean and biased variance of each channel."""
