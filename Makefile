@@ -8,10 +8,11 @@ INSTALLED := .venv/installed
 train: $(INSTALLED)
 	$(BIN)/jaxnn train mnist-mlp --dataset digits
 
-# The tests compile the same programs many times: a cache of their own, gone afterwards, halves their time.
+# The tests compile the same programs many times: a cache of their own, gone afterwards, halves their time. OpenMP's
+# threads wait for each other by turning: beside other tests that takes a PyTorch child process three times as long.
 test: $(INSTALLED)
 	cache=$$(mktemp -d) && trap 'rm -rf "$$cache"' EXIT && \
-	JAX_COMPILATION_CACHE_DIR="$$cache" JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS=0.1 \
+	JAX_COMPILATION_CACHE_DIR="$$cache" JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS=0 OMP_NUM_THREADS=1 \
 	$(BIN)/python -m pytest -n auto --dist loadfile -m "not slow"
 
 test-slow: $(INSTALLED)

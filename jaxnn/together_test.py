@@ -32,15 +32,16 @@ def each(recipe: Recipe, *changes: dict[str, Any]) -> list[Recipe]:
 
 
 SEEDS = [{"seed": seed} for seed in (1, 2, 3)]
+TWO = SEEDS[:2]
 TOGETHER: dict[str, Sequence[Recipe]] = {
     "adam": each(digits("mnist-mlp"), *SEEDS),
-    "in single steps": each(digits("mnist-mlp", dispatch="step"), *SEEDS),
-    "batch norm": each(digits("fashion-mlp-bn"), *SEEDS),
-    "dropout": each(digits("mnist-mlp", **{"model.dropout": 0.3}), *SEEDS),
-    "dropout of JAX's streams": each(digits("mnist-mlp", rng="jax", **{"model.dropout": 0.3}), *SEEDS),
-    "a tail, an end inside an epoch": each(digits("mnist-mlp", steps=9), *SEEDS),
-    "augmented": each(digits("mnist-mlp", **{"augment.crop": 4, "augment.flip": True}), *SEEDS),
-    "frozen": each(digits("mnist-mlp", freeze_backbone=True), *SEEDS),
+    "in single steps": each(digits("mnist-mlp", dispatch="step"), *TWO),
+    "batch norm": each(digits("fashion-mlp-bn"), *TWO),
+    "dropout": each(digits("mnist-mlp", **{"model.dropout": 0.3}), *TWO),
+    "dropout of JAX's streams": each(digits("mnist-mlp", rng="jax", **{"model.dropout": 0.3}), *TWO),
+    "a tail, an end inside an epoch": each(digits("mnist-mlp", steps=9), *TWO),
+    "augmented": each(digits("mnist-mlp", **{"augment.crop": 4, "augment.flip": True}), *TWO),
+    "frozen": each(digits("mnist-mlp", freeze_backbone=True), *TWO),
     "learning rates": each(digits("fashion-mlp"), *({"optimizer.learning_rate": rate} for rate in (0.01, 0.1))),
     "momenta": each(digits("mnist-mlp", **SGD), *({"optimizer.momentum": momentum} for momentum in (0.5, 0.9))),
     "schedules": each(
@@ -53,7 +54,7 @@ TOGETHER: dict[str, Sequence[Recipe]] = {
     "one-cycle": each(
         digits("mnist-mlp", **{"schedule.name": "one_cycle"}), {"schedule.max_lr": 0.01}, {"schedule.max_lr": 0.02}
     ),
-    "a data set for each seed": each(recipes.get("tabular-mlp").replace(precision="float64", steps=20), *SEEDS),
+    "a data set for each seed": each(recipes.get("tabular-mlp").replace(precision="float64", steps=20), *TWO),
 }
 
 
@@ -117,12 +118,24 @@ def stopping_after(steps: int) -> Hooks:
     return Hooks(progress=lambda step, **_: seen.append(step), should_stop=lambda: len(seen) >= steps)
 
 
+def to_be_stopped() -> list[Recipe]:
+    return each(digits("mnist-mlp", log_every=1, **{"schedule.name": "plateau"}), *TWO)
+
+
+@pytest.fixture(scope="module")
+def whole(small: Dataset, tmp_path_factory: pytest.TempPathFactory) -> list[Job]:
+    """Two runs trained together to their end."""
+    group = jobs(to_be_stopped(), small, tmp_path_factory.mktemp("whole"))
+    loop.train_together(group)
+    return group
+
+
 @pytest.mark.parametrize("last", [8, 7, 6, 0], ids=["in step", "one ahead", "at the best", "without a common step"])
-def test_stopped_and_resumed_ends_with_the_same_bits(last: int, small: Dataset, tmp_path: Path) -> None:
+def test_stopped_and_resumed_ends_with_the_same_bits(
+    last: int, whole: list[Job], small: Dataset, tmp_path: Path
+) -> None:
     """Also where a crash between two runs' checkpoints left one run behind."""
-    of = each(digits("mnist-mlp", log_every=1, **{"schedule.name": "plateau"}), *SEEDS[:2])
-    whole, broken = (jobs(of, small, tmp_path / name) for name in ("whole", "broken"))
-    loop.train_together(whole)
+    broken = jobs(to_be_stopped(), small, tmp_path)
     with pytest.raises(Interrupted) as stopped:
         loop.train_together(broken, policy=CheckpointPolicy(steps=1), hooks=stopping_after(8))
     assert stopped.value.step == 8

@@ -4,6 +4,7 @@ Where torchvision's compiled operators do not fit the installed PyTorch they do 
 """
 
 import dataclasses
+import itertools
 import sys
 from collections.abc import Callable
 from functools import partial
@@ -46,8 +47,9 @@ def original() -> Callable[[str], torch.nn.Module]:
     return build
 
 
-def port(name: str, size: int) -> Any:
-    return models.build(recipes.get(name).model, input_shape=(size, size, 3), outputs=1000, rngs=TorchGenerator(3))
+def port(name: str, size: int, **changes: Any) -> Any:
+    model = recipes.get(name).replace(**changes).model
+    return models.build(model, input_shape=(size, size, 3), outputs=1000, rngs=TorchGenerator(3))
 
 
 @pytest.mark.parametrize("name", ALL)
@@ -63,7 +65,13 @@ def test_both_sides_draw_torchvision_s_weights(name: str, original: Callable[[st
 
 
 def compare(
-    name: str, original: Callable[[str], torch.nn.Module], *, size: int = 64, batch: int = 2, **options: Any
+    name: str,
+    original: Callable[[str], torch.nn.Module],
+    *,
+    size: int = 64,
+    batch: int = 2,
+    changes: dict[str, Any] | None = None,
+    **options: Any,
 ) -> parity.Report:
     random = np.random.default_rng(0)
     inputs, labels = random.random((batch, 3, size, size)), random.random((batch, 1000))
@@ -71,12 +79,20 @@ def compare(
     def loss(prediction: Any, labels: Any) -> Any:
         return (prediction - labels).sum()
 
-    return parity.compare(original(name), port(name, size), (inputs, labels), loss=(loss, loss), **options)
+    return parity.compare(
+        original(name), port(name, size, **changes or {}), (inputs, labels), loss=(loss, loss), **options
+    )
 
 
-@pytest.mark.parametrize("train", [True, False], ids=["training", "evaluation"])
 @pytest.mark.parametrize(
-    "name", ["resnet18", pytest.param("resnet34", marks=slow), pytest.param("resnet50", marks=slow)]
+    ("name", "train"),
+    [
+        pytest.param("resnet18", True, id="resnet18-training"),
+        *(  # resnet18 in evaluation: other sizes of it, below
+            pytest.param(name, train, marks=slow, id=f"{name}-{'training' if train else 'evaluation'}")
+            for name, train in [("resnet18", False), *itertools.product(("resnet34", "resnet50"), (True, False))]
+        ),
+    ],
 )
 def test_layers_gradients_and_statistics(name: str, train: bool, original: Callable[[str], torch.nn.Module]) -> None:
     # The last stage has 4 pixels an image; statistics of few values amplify rounding, the more the deeper the network.
@@ -173,16 +189,14 @@ def _in_jax(size: int, inputs: np.ndarray, labels: np.ndarray) -> dict[str, np.n
     return {"losses": np.array(losses)} | to_torch(names, params)
 
 
-def test_a_stride_in_another_place_is_caught(
-    original: Callable[[str], torch.nn.Module], monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.mark.parametrize("moved", [False, True], ids=["as it is", "a planted fault"])
+def test_a_stride_in_another_place_is_caught(moved: bool, original: Callable[[str], torch.nn.Module]) -> None:
     """The bottleneck of the paper has its stride in the first convolution, torchvision's in the second."""
-    build = original
-
-    def moved(name: str) -> torch.nn.Module:
-        network: Any = build(name)
+    network: Any = original("resnet50")
+    for stage in (network.layer1, network.layer2, network.layer3, network.layer4):
+        del stage[1:]  # one block a stage, which has it all
+    if moved:
         for stage in (network.layer2, network.layer3, network.layer4):
             stage[0].conv1.stride, stage[0].conv2.stride = (2, 2), (1, 1)
-        return network
-
-    assert not compare("resnet50", moved, train=False).ok
+    changes = {"model.layers": (1, 1, 1, 1)}
+    assert compare("resnet50", lambda name: network, train=False, changes=changes).ok != moved
