@@ -149,10 +149,10 @@ def built(module: str, name: Any) -> tuple[Any, Any]:
             return ours, "none" if name == "constant" else scheduler
         case _:
             size: dict[str, Any] = {"input_shape": (32, 32, 1), "outputs": 2}
-            ours: list[Any] = []
-            jax.eval_shape(lambda: ours.append(jaxnn.models.build(name(), **size, rngs=nnx.Rngs(0))))
+            kept: list[Any] = []
+            jax.eval_shape(lambda: kept.append(jaxnn.models.build(name(), **size, rngs=nnx.Rngs(0))))
             with torch.device("meta"):  # VGG's weights, drawn and left, would take seconds
-                return ours[0], torchref.models.build(name(), **size)
+                return kept[0], torchref.models.build(name(), **size)
 
 
 def registries() -> dict[str, tuple[str, set[Any]]]:
