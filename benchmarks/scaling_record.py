@@ -31,7 +31,8 @@ def add(file: Path, rows: list[dict[str, Any]]) -> None:
 
     content = read(file)
     found = {key(row): row for row in (*content["rows"], *rows)}
-    write(file, content | {"rows": list(found.values())})
+    ordered = sorted(found.values(), key=lambda row: (row["recipe"], row["batch_norm"]))  # meshes as they were given
+    write(file, content | {"rows": ordered})
 
 
 def write(file: Path, content: dict[str, Any]) -> None:
