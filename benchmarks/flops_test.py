@@ -36,7 +36,7 @@ def test_a_step(name: str, forward: tuple[int, ...]) -> None:
 def test_by_shapes_alone(name: str, parameters: int, forward: float, first: float) -> None:
     counted, operations = flops.of_shapes(recipes.get(name).replace(batch_size=2), (224, 224, 3), 1000)
     assert counted == parameters
-    assert operations == pytest.approx(2 * 2 * (3 * forward - first), rel=0.04)  # torchvision counts padding, too
+    assert 0.9 < operations / (2 * 2 * (3 * forward - first)) < 1  # torchvision counts padding, too
 
 
 def test_products_with_padding_and_holes_do_not_count() -> None:

@@ -10,7 +10,7 @@ from .projection import ACCELERATORS, BANDWIDTH_SHARE, START, Accelerator, Link,
 _WORK = Work(flops=1e9, gradients=40e6, awaited=(4.0, 2048.0))
 _COUNTS = (1, 2, 8, 16, 64, 256, 1024)
 # 0.1 us an example; 8 devices a box.
-_ROUND = Accelerator("round", 1e16, 1.0, 8, 1, Link(1e9 / BANDWIDTH_SHARE, 1e-6), Link(1e8 / BANDWIDTH_SHARE, 1e-5), ())
+_ROUND = Accelerator("round", 2e16, 0.5, 8, 1, Link(1e9 / BANDWIDTH_SHARE, 1e-6), Link(1e8 / BANDWIDTH_SHARE, 1e-5), ())
 _FREE = Link(math.inf, 0.0)
 
 

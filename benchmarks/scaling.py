@@ -164,7 +164,7 @@ def _draw(content: dict[str, Any], options: Options) -> Figure:
         "weak": f"batch {' or '.join(map(str, sizes))} on each device",
         "strong": f"batch {options.global_batch:,} in all",
     }
-    return scaling_plot.figure(curves, scaling_table.assumptions(sources=False), batches=words)
+    return scaling_plot.figure(curves, scaling_table.assumptions(scaling_plot.SHOWN), batches=words)
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ from typing import Any
 
 from jaxnn.errors import UserError
 from jaxnn.files import write_atomically
+from jaxnn.mesh_shape import MeshShape
 
 _ONE = ("recipe", "mesh", "precision", "batch_norm", "batch_size")  # no two rows agree in all
 
@@ -31,7 +32,13 @@ def add(file: Path, rows: list[dict[str, Any]]) -> None:
 
     content = read(file)
     found = {key(row): row for row in (*content["rows"], *rows)}
-    write(file, content | {"rows": list(found.values())})
+    ordered = sorted(found.values(), key=_place)
+    write(file, content | {"rows": ordered})
+
+
+def _place(row: dict[str, Any]) -> tuple[Any, ...]:
+    mesh = MeshShape.parse(row["mesh"])
+    return row["recipe"], row["batch_norm"], mesh.devices, mesh.model
 
 
 def write(file: Path, content: dict[str, Any]) -> None:

@@ -37,14 +37,17 @@ def projected(rows: list[dict[str, Any]]) -> str:
     lines = [_line(heads), _line(["---", "---", *["---:"] * (len(heads) - 2)])]
     cells: dict[tuple[str, str], list[str]] = {}
     for row in rows:
-        low, high = (f"{each:.0%}" for each in row["efficiency"])
+        low, high = (f"{each:.0%}" if each > 0.095 else f"{each:.1%}" for each in row["efficiency"])
         cells.setdefault((row["recipe"], row["accelerator"]), []).append(low if low == high else f"{low} - {high}")
     return "\n".join([*lines, *(_line([*names, *of_row]) for names, of_row in cells.items())])
 
 
-def assumptions(*, sources: bool = True) -> str:
-    """All that the projection takes for granted, and where the vendors' figures are from."""
-    lines = [_accelerator(on) + (f" Stated in {', '.join(on.sources)}." if sources else "") for on in ACCELERATORS]
+def assumptions(only: tuple[str, ...] = ()) -> str:
+    """All that the projection takes for granted, and where the vendors' figures are from; or without that, of some."""
+    if only:
+        lines = [_accelerator(on) for on in ACCELERATORS if on.name in only]
+    else:
+        lines = [f"{_accelerator(on)} Stated in {', '.join(on.sources)}." for on in ACCELERATORS]
     lines.append(
         f"All: {BANDWIDTH_SHARE:.0%} of a link's rate, {START * 1e6:.0f} us to start a collective; rings inside a box, "
         "between boxes the bytes of a ring and the hops of a tree. Data parallel, gradients in float32 added up once a "
@@ -72,7 +75,7 @@ def _conditions(rows: list[dict[str, Any]]) -> Iterator[str]:
     for machine in {row["machine"]["date"]: row["machine"] for row in rows}.values():
         loads = [row["load"] for row in rows if row["machine"]["date"] == machine["date"]]
         yield (
-            f"{machine['date']}, {machine['processor']}, {machine['cores']} cores, {machine['devices']['jax']}, load "
+            f"{machine['date']}, {machine['processor']}, {machine['cores']} cores for all devices, load "
             f"{min(loads):.0f} to {max(loads):.0f}, jax {machine['jax']}, Python {machine['python']}."
         )
 

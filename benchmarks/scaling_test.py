@@ -33,7 +33,7 @@ def test_from_figures_to_tables_and_picture(tmp_path: Path, capsys: pytest.Captu
     printed = capsys.readouterr().out
     assert "| fashion-mlp-512, 64 | data=8 | 1.2 | 20 | 0.026 | 4 | 4.69 |" in printed
     assert "| data=4,model=2 | 1.2 | - |" in printed
-    assert "say nothing of real devices" in printed and "989 TFLOP/s" in printed
+    assert "says nothing of real devices" in printed and "989 TFLOP/s" in printed
     content = json.loads(file.read_text())
     assert [row["mesh"] for row in content["rows"]] == ["data=1", "data=8", "data=4,model=2"]
     work = content["work"]["fashion-mlp-512"]
@@ -44,9 +44,9 @@ def test_from_figures_to_tables_and_picture(tmp_path: Path, capsys: pytest.Captu
         row
         for row in content["projection"]
         if (row["recipe"], row["accelerator"], row["scaling"], row["devices"])
-        == ("fashion-mlp-512", "H100 SXM, float32", "strong", 64)
+        == ("fashion-mlp-512", "H100 SXM, float32", "strong", 8)
     ]
-    expected = projection.step(projection.Work(**work), projection.ACCELERATORS[0], 64, 64, overlap=False)
+    expected = projection.step(projection.Work(**work), projection.ACCELERATORS[0], 8, 512, overlap=False)
     assert row["step_seconds"][0] == pytest.approx(expected)
     cells = f"{row['efficiency'][0]:.0%} - {row['efficiency'][1]:.0%}"
     assert cells in file.with_suffix(".md").read_text()
