@@ -14,7 +14,7 @@ from jax.experimental import multihost_utils
 from jaxnn.errors import UserError
 
 _PEERS = re.compile("gloo|nccl|coordination service|heartbeat|connection (closed|reset)", re.IGNORECASE)
-_HEARTBEAT = 30  # seconds without a sign of life until a process counts as dead
+_HEARTBEAT = 20  # seconds without a sign of life until a process counts as dead
 _START = 300  # in which all must have started
 _END = 30  # that those who are done wait for the others
 

@@ -16,10 +16,12 @@ from typing import Any
 
 from jaxnn.errors import Ended
 
-_PATIENCE = 60  # seconds that the others have to end by themselves after one has failed
+_PATIENCE = 30  # seconds that the others have to end by themselves after one has failed
 _LOOK = 0.1  # seconds
 _MARK = "JAXNN_WATCHED"
-_OF_JAX = re.compile(r"[IWE]\d{4} |Additional GRPC error|:UNKNOWN:|\*\*\* |    @ ")  # what C++ logs of a lost peer
+_OF_JAX = re.compile(
+    r"[IWE]\d{4} |Additional GRPC error|:UNKNOWN:|\*\*\* |    @ |This suggests that|Barrier result|The tasks have|\d+$"
+)  # what C++ logs of a lost peer
 _FATAL = re.compile(r"F\d{4} .*?(?:absl::Status: (?P<why>.{1,200}))?$")
 
 
