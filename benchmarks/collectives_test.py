@@ -128,12 +128,12 @@ def _programs() -> dict[str, list[tuple[str, int, int]]]:
 
     mesh = Mesh(np.array(jax.devices()).reshape(4, 2), ("data", "model"))
 
-    def placed(*axes: str | None) -> NamedSharding:
+    def placed(*axes: Any) -> NamedSharding:
         return NamedSharding(mesh, PartitionSpec(*axes))
 
     def found(function: Any, of: Any, to: Any) -> list[tuple[str, int, int]]:
         compiled = jax.jit(function, in_shardings=of, out_shardings=to).lower(jnp.ones((16, 24))).compile()
-        return [(each.kind, each.group, each.bytes) for each in collectives.read(compiled.as_text())]
+        return [(each.kind, each.group, each.bytes) for each in collectives.read(compiled.as_text() or "")]
 
     def loop(x: Any) -> Any:
         return jax.lax.fori_loop(0, 5, lambda _, x: x + x.sum(), x)

@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from . import machine, projection, scaling, scaling_plot, scaling_record, scaling_table
@@ -62,7 +63,7 @@ def test_the_picture_has_the_bounds_of_each_recipe() -> None:
     for axes, accelerator, way in zip(panels, [0, 0, 2, 2], ["weak", "strong"] * 2, strict=True):
         name = projection.ACCELERATORS[accelerator].name
         own = [row for row in curves if (row["accelerator"], row["scaling"]) == (name, way)]
-        high, low = (list(line.get_ydata()) for line in axes.lines)
+        high, low = (np.asarray(line.get_ydata()).tolist() for line in axes.lines)
         assert [[a, b] for a, b in zip(low, high, strict=True)] == [row["efficiency"] for row in own]
 
 
