@@ -161,3 +161,12 @@ def test_compiled_programs() -> None:
     assert row["sent"] == 2 * 7 / 8 * 4 * (sum(sizes) + scalars)
     assert max(each["bytes"] for each in row["collectives"]) == 4 * (sum(sizes) + 1)  # all gradients at once
     assert row["parameters"] == sum(sizes)
+
+
+def test_local_statistics_stay_where_they_are() -> None:
+    """BatchNorm by each device's own share needs no collective of its own; the first share's running ones travel."""
+    recipe = recipes.get("fashion-mlp-bn").replace(batch_norm="local")
+    with simulated.devices(8) as pool:
+        (row,) = pool.submit(simulated.measure, recipe, ("data=8",), repeats=0).result()
+    assert {each["kind"] for each in row["collectives"]} == {"all-reduce"}
+    assert sum(each["times"] for each in row["collectives"]) <= 4
