@@ -133,7 +133,7 @@ def _programs() -> dict[str, list[tuple[str, int, int]]]:
 
     def found(function: Any, of: Any, to: Any) -> list[tuple[str, int, int]]:
         compiled = jax.jit(function, in_shardings=of, out_shardings=to).lower(jnp.ones((16, 24))).compile()
-        return [(each.kind, each.group, each.bytes) for each in collectives.read(str(compiled.as_text()))]
+        return [(each.kind, each.group, each.bytes) for each in collectives.read(compiled.as_text() or "")]
 
     def loop(x: Any) -> Any:
         return jax.lax.fori_loop(0, 5, lambda _, x: x + x.sum(), x)
@@ -161,3 +161,12 @@ def test_compiled_programs() -> None:
     assert row["sent"] == 2 * 7 / 8 * 4 * (sum(sizes) + scalars)
     assert max(each["bytes"] for each in row["collectives"]) == 4 * (sum(sizes) + 1)  # all gradients at once
     assert row["parameters"] == sum(sizes)
+
+
+def test_local_statistics_stay_where_they_are() -> None:
+    """BatchNorm by each device's own share needs no collective of its own; the first share's running ones travel."""
+    recipe = recipes.get("fashion-mlp-bn").replace(batch_norm="local")
+    with simulated.devices(8) as pool:
+        (row,) = pool.submit(simulated.measure, recipe, ("data=8",), repeats=0).result()
+    assert {each["kind"] for each in row["collectives"]} == {"all-reduce"}
+    assert sum(each["times"] for each in row["collectives"]) <= 4

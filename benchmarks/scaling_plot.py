@@ -21,8 +21,7 @@ def figure(curves: list[dict[str, Any]], assumptions: str, *, batches: dict[str,
     ``curves``: rows of ``projection.rows``. ``batches``: of each way of scaling, in words.
     """
     drawing = Figure(figsize=(10, 8.6), layout="constrained", dpi=110)
-    both: Any = drawing.subfigures(2, 1, height_ratios=(7.2, 1.4))
-    panels, caption = both
+    panels, caption = (each[0] for each in drawing.subfigures(2, 1, height_ratios=(7.2, 1.4), squeeze=False))
     names = list(dict.fromkeys(row["recipe"] for row in curves))
     for line, accelerator in zip(panels.subplots(2, 2, sharex=True, sharey=True), SHOWN, strict=True):
         for axes, (way, batch) in zip(line, batches.items(), strict=True):

@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from . import machine, projection, scaling, scaling_plot, scaling_record, scaling_table

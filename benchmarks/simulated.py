@@ -80,8 +80,8 @@ def _compile(recipe: Recipe, mesh: str) -> tuple[dict[str, Any], _Compiled]:
     part = ready.epoch_parts(1)[0][0]
     record = experiment.empty_record(len(part.examples), ready.dtypes)
     split = next(ready.train.each_step(part.examples[:1]))
-    compiled: Any = ready.program.train_step
-    lowered = compiled.lower(state, record, split, part.segment, 0)
+    train_step: Any = ready.program.train_step
+    lowered = train_step.lower(state, record, split, part.segment, 0)
     seconds, program = _timed(lowered.compile)
     moved = collectives.read(program.as_text())
     row = {
