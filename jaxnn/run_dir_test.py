@@ -1,5 +1,6 @@
 """Files of a run appear whole or not at all, and damaged ones are named."""
 
+import contextlib
 import errno
 import fcntl
 import os
@@ -93,3 +94,19 @@ def test_a_file_system_without_locks_is_named(
     monkeypatch.setattr(fcntl, "flock", refuse)
     with pytest.raises(UserError, match=said), run.locked():
         pytest.fail("trains without a lock")
+
+
+@pytest.mark.parametrize(
+    ("mesh", "devices", "goes_on"),
+    [
+        (None, 1, True),
+        (None, 2, False),
+        ({"data": 2}, 2, True),
+        ({"data": 2, "model": 2}, 4, True),
+        ({"data": 4}, 2, False),
+    ],
+)
+def test_local_batch_norm_goes_on_with_as_many_devices(run: RunDir, mesh: object, devices: int, goes_on: bool) -> None:
+    run.write_environment({"mesh": mesh})
+    with contextlib.nullcontext() if goes_on else pytest.raises(UserError, match=f"and not with {devices}; see --mesh"):
+        run.require_shares(devices)
