@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from jaxnn import cores
 from jaxnn.cli.arguments import parse
 from jaxnn.errors import UserError
 from jaxnn.recipe import Precision
@@ -56,7 +57,7 @@ def run(argv: list[str]) -> int:
     part: Callable[[str], Any] = lambda name: importlib.import_module(f"{benchmarks}.{name}")  # noqa: E731
     cases, render, runner = part("cases"), part("render"), part("run")
     settings = part("settings").Settings(
-        threads=part("machine").cores() if options.threads is None else options.threads,
+        threads=cores.usable() if options.threads is None else options.threads,
         rounds=options.rounds,
         seconds=options.seconds,
         precision=options.precision,

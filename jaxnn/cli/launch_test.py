@@ -77,14 +77,16 @@ def test_two_processes_are_one_run(tmp_path: Path) -> None:
     processes = [
         subprocess.Popen(
             [sys.executable, __file__, str(tmp_path / f"{number}.json"), *train, *place, str(number)],
+            env=os.environ | {"JAXNN_WATCHED": "1"},  # else it would only watch another one
+            stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
         )
         for number in (0, 1)
     ]
-    said = [process.communicate(timeout=250) for process in processes]
-    assert [process.returncode for process in processes] == [0, 0], said
+    said = [(of.stdout.read(), of.stderr.read()) for of in processes if of.stdout and of.stderr]
+    assert [process.wait() for process in processes] == [0, 0], said
     assert json.loads(said[0][0])["test_accuracy"] > 0.2
     assert said[1] == ("", "")
     assert_equal(tmp_path / "two", alone(tmp_path / "one", *BATCH_NORM, "--steps", str(STEPS)), STEPS)

@@ -22,8 +22,7 @@ STARTING = 240  # seconds for imports and, on a busy machine, the last case
 INSTRUMENTED = ["jaxnn.data", "jaxnn.recipe", "jaxnn.run_dir", "jaxnn.report"]
 _SEEDS, _LENGTH = 32, 1024  # bytes
 FOUND = 77  # libFuzzer's exit code for an exception
-MODULES = {"data_test": ("IDX", "CIFAR", "picture", "tar", "CSV", "kept arrays", "TFDS",
-                         "ArrayRecord"),
+MODULES = {"data_test": ("IDX", "CIFAR", "picture", "tar", "CSV", "kept arrays", "ArrayRecord", "TFDS"),
            "run_test": ("recipe", "metrics", "environment", "record of the data")}  # fmt: skip
 READERS = [(module, name) for module, names in MODULES.items() for name in names]
 
