@@ -134,5 +134,5 @@ class _Children:
             if (own and line in self._said) or (not own and (fatal or _OF_JAX.match(line))):
                 continue
             self._said.add(line)
-            sys.stderr.write(line if number == 0 else f"[{number}] {line}")
+            sys.stderr.write(line if own or number == 0 else f"[{number}] {line}")
             sys.stderr.flush()
