@@ -34,7 +34,9 @@ def test_a_second_command_compiles_nothing_and_computes_the_same(tmp_path: Path)
     assert losses[0] == losses[1]
 
 
-@pytest.mark.parametrize("why", ["off", "elsewhere", "not a folder"])
+@pytest.mark.parametrize(
+    "why", ["off", *(pytest.param(why, marks=pytest.mark.slow) for why in ("elsewhere", "not a folder"))]
+)
 def test_the_user_has_the_last_word(why: str, tmp_path: Path) -> None:
     folder, elsewhere = tmp_path / "cache", tmp_path / "elsewhere"
     environment = {

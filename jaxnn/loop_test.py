@@ -187,7 +187,12 @@ def test_a_finished_run_is_left_alone_and_a_longer_one_goes_on(digits: Dataset, 
 
 @pytest.mark.parametrize(
     "of",
-    [recipe("mnist-mlp"), recipe("fashion-mlp-bn"), recipe("lenet"), VARIETY["augmented, frozen"]],
+    [
+        recipe("mnist-mlp"),
+        recipe("fashion-mlp-bn"),
+        pytest.param(recipe("lenet"), marks=pytest.mark.slow),
+        VARIETY["augmented, frozen"],
+    ],
     ids=["mnist-mlp", "fashion-mlp-bn", "lenet", "augmented, frozen"],
 )
 def test_compiled_epoch_single_steps_and_streaming_agree(of: Recipe, digits: Dataset, tmp_path: Path) -> None:

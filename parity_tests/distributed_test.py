@@ -172,6 +172,7 @@ def test_all_processes_evaluate_with_the_first_one_s_statistics(folder: Path) ->
     assert row["test_accuracy"] == again["test_accuracy"]
 
 
+@pytest.mark.slow
 def test_a_run_goes_on_by_another_number_of_processes(
     tmp_path: Path, largest_error: Callable[[object, object], float]
 ) -> None:

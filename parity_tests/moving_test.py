@@ -110,8 +110,17 @@ def resolve(case: Case) -> tuple[Recipe, Dataset]:
     return recipe, data.prepare(data.load(case.dataset, seed=recipe.seed), recipe.input)
 
 
-@pytest.mark.parametrize("start", ["jax", "torch"])
-@pytest.mark.parametrize("case", CASES, ids=_name)
+# Every case from one framework, in turn; from the other it is slow.
+@pytest.mark.parametrize(
+    ("case", "start"),
+    [
+        pytest.param(
+            *(case, start), id=f"{_name(case)}-{start}", marks=[pytest.mark.slow] if (number + side) % 2 else []
+        )
+        for number, case in enumerate(CASES)
+        for side, start in enumerate(("jax", "torch"))
+    ],
+)
 def test_moved_in_the_middle(
     case: Case, start: Framework, tmp_path: Path, largest_error: Callable[[object, object], float]
 ) -> None:

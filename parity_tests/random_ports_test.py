@@ -4,7 +4,7 @@ import pytest
 
 from parity_tests.random_ports.ports import random_port
 
-FAST, ALL = 4, 50
+FAST, ALL = 2, 50
 
 
 @pytest.fixture(autouse=True)

@@ -108,7 +108,7 @@ def test_vgg16(size: int, batch: int, train: bool, original: Callable[[str], tor
     assert report.ok, report.table()
 
 
-@pytest.mark.parametrize("size", [1, 33, pytest.param(97, marks=slow)])
+@pytest.mark.parametrize("size", [1, *(pytest.param(size, marks=slow) for size in (33, 97))])
 def test_any_size_of_picture(size: int, original: Callable[[str], torch.nn.Module]) -> None:
     report = compare("resnet18", original, size=size, train=False)
     assert report.ok, report.table()
@@ -189,7 +189,7 @@ def _in_jax(size: int, inputs: np.ndarray, labels: np.ndarray) -> dict[str, np.n
     return {"losses": np.array(losses)} | to_torch(names, params)
 
 
-@pytest.mark.parametrize("moved", [False, True], ids=["as it is", "a planted fault"])
+@pytest.mark.parametrize("moved", [pytest.param(False, marks=slow), True], ids=["as it is", "a planted fault"])
 def test_a_stride_in_another_place_is_caught(moved: bool, original: Callable[[str], torch.nn.Module]) -> None:
     """The bottleneck of the paper has its stride in the first convolution, torchvision's in the second."""
     network: Any = original("resnet50")

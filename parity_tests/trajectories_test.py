@@ -81,6 +81,13 @@ CASES = [
     ),
 ]
 
+# Slow: what other cases have too.
+LONG = [
+    Case("mnist-mlp", changes={"epochs": 2}),
+    Case("cifar-cnn", changes={"augment.crop": 4, "augment.flip": True, "epochs": 1}),
+    Case("lenet", changes={"optimizer.name": "rmsprop", "optimizer.learning_rate": 1e-3, "epochs": 1}),
+]
+
 
 def _name(case: Case) -> str:
     return f"{case.recipe} {' '.join(f'{name}={value}' for name, value in case.changes.items())}"
@@ -139,7 +146,9 @@ def resolve(case: Case) -> tuple[Recipe, data.Dataset]:
     return recipe, data.prepare(data.load(case.dataset, seed=recipe.seed), recipe.input)
 
 
-@pytest.mark.parametrize("case", CASES, ids=_name)
+@pytest.mark.parametrize(
+    "case", [pytest.param(case, id=_name(case), marks=[pytest.mark.slow] if case in LONG else []) for case in CASES]
+)
 def test_same_seed_same_run(case: Case, tmp_path: Path, largest_error: Callable[[object, object], float]) -> None:
     recipe, dataset = resolve(case)
     errors = compare(run_jax(recipe, dataset, tmp_path), run_torch(recipe, dataset, tmp_path), largest_error)

@@ -152,7 +152,7 @@ def test_places_that_cannot_be_written(tmp_path: Path, capsys: pytest.CaptureFix
     assert "cannot be written" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("framework", ["jax", pytest.param("torch", marks=pytest.mark.torch)])
+@pytest.mark.parametrize("framework", ["jax", pytest.param("torch", marks=[pytest.mark.torch, pytest.mark.slow])])
 def test_a_loss_that_is_not_finite_ends_with_1(
     framework: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -166,7 +166,7 @@ def test_a_loss_that_is_not_finite_ends_with_1(
     [
         ("jax", signal.SIGINT, 130),
         ("jax", signal.SIGTERM, 143),
-        pytest.param("torch", signal.SIGTERM, 143, marks=pytest.mark.torch),
+        pytest.param("torch", signal.SIGTERM, 143, marks=[pytest.mark.torch, pytest.mark.slow]),
     ],
 )
 def test_an_interrupted_run_is_resumed_to_the_same_end(
@@ -219,7 +219,7 @@ def test_a_new_folder_for_each_run_without_out(tmp_path: Path, monkeypatch: pyte
     assert len(list((tmp_path / "runs").glob("tabular-mlp-*/recipe.json"))) == 2
 
 
-@pytest.mark.parametrize("framework", ["jax", pytest.param("torch", marks=pytest.mark.torch)])
+@pytest.mark.parametrize("framework", ["jax", pytest.param("torch", marks=[pytest.mark.torch, pytest.mark.slow])])
 def test_a_reader_that_leaves_stops_the_run_with_a_checkpoint(framework: str, tmp_path: Path) -> None:
     argv = ["train", "breast-cancer", "--framework", framework, "--epochs", "5000", "--out", str(tmp_path / "run")]
     command = [sys.executable, "-m", "jaxnn", *argv]

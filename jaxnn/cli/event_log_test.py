@@ -74,7 +74,7 @@ def test_steps_trained_again_have_one_point(framework: str, tmp_path: Path) -> N
         assert found[tag] == expected[tag], tag
 
 
-@pytest.mark.parametrize("framework", ["jax", pytest.param("torch", marks=pytest.mark.torch)])
+@pytest.mark.parametrize("framework", ["jax", pytest.param("torch", marks=[pytest.mark.torch, pytest.mark.slow])])
 def test_a_log_begun_later_has_the_rows_from_before(framework: str, tmp_path: Path) -> None:
     command = [*DIGITS, "--framework", framework, "--out", str(tmp_path / "run")]
     assert main([*command, "--epochs", "2"]) == 0

@@ -157,7 +157,7 @@ def test_another_precision_and_data_that_are_gone(tmp_path: Path, capsys: pytest
 
 
 @pytest.mark.torch
-@pytest.mark.parametrize("layout", ["nchw", "nhwc"])
+@pytest.mark.parametrize("layout", ["nchw", pytest.param("nhwc", marks=pytest.mark.slow)])
 def test_a_run_of_pytorch(layout: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     run, file = tmp_path / "run", tmp_path / "model.onnx"
     train = ["train", "cifar-cnn", "--dataset", "digits", "--framework", "torch", "--steps", "1", "--out", str(run)]

@@ -96,7 +96,7 @@ def test_interrupted_seeds_go_on_to_the_same_end_and_more_can_follow(
     assert len(RunDir(stopped / "seed-2").read_metrics()) == done + 1
 
 
-@pytest.mark.parametrize("framework", ["jax", pytest.param("torch", marks=pytest.mark.torch)])
+@pytest.mark.parametrize("framework", ["jax", pytest.param("torch", marks=[pytest.mark.torch, pytest.mark.slow])])
 def test_a_diverging_value_of_a_sweep_stops_alone(
     framework: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
