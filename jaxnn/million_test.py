@@ -149,8 +149,8 @@ def test_memory_stays_flat(uninterrupted: Path) -> None:
 
 
 def test_a_leak_is_seen(million: Path, tmp_path: Path) -> None:
-    """Batches that are kept, in a fifth of the steps."""
-    child = _start(million, tmp_path / "leaks", True, EXAMPLES // BATCH // 5)
+    """Batches that are kept, in half of the steps."""
+    child = _start(million, tmp_path / "leaks", True, EXAMPLES // BATCH // 2)
     child.join()
     assert child.exitcode == 0
     assert _grown(tmp_path / "leaks") > MEBIBYTES
