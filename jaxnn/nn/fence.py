@@ -7,8 +7,6 @@ from typing import Any
 import jax
 from jax.experimental.xla_metadata import set_xla_metadata
 
-from jaxnn.nn.divided import divided
-
 
 def fenced(*static: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Makes a function one that XLA calls and does not inline: on CPU it drops optimization barriers before fusion.
@@ -26,8 +24,6 @@ def fenced(*static: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
 
         @wraps(function)
         def call(*arguments: Any) -> Any:
-            if divided.value is not None:
-                return function(*arguments)
             with set_xla_metadata(inlineable="false"):
                 return compiled(*arguments)
 
