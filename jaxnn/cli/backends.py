@@ -18,6 +18,7 @@ from jaxnn.checkpoint_choice import Choice
 from jaxnn.checkpoint_policy import CheckpointPolicy
 from jaxnn.cli.console import TrainingDisplay
 from jaxnn.cli.event_log import EventLog
+from jaxnn.cli.signals import handled
 from jaxnn.data import Dataset
 from jaxnn.errors import Ended, Interrupted, NonFiniteLossError, UserError
 from jaxnn.mesh_shape import MeshShape
@@ -212,18 +213,8 @@ def _stop_signals() -> Iterator[list[int]]:
         if len(received) > 2:
             raise KeyboardInterrupt(number)
 
-    with _handled(note):
+    with handled(note):
         yield received
-
-
-@contextlib.contextmanager
-def _handled(handler: Callable[[int, Any], None]) -> Iterator[None]:
-    before = {number: signal.signal(number, handler) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield
-    finally:
-        for number, previous in before.items():
-            signal.signal(number, previous)
 
 
 def _of(run: RunDir, checkpoint: Choice) -> list[str]:
@@ -261,7 +252,7 @@ def _torch_process(
         subprocess.Popen(  # nosec B603  # this interpreter and torchref, without a shell
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors, text=True, start_new_session=True
         ) as child,
-        _handled(pass_on),
+        handled(pass_on),
     ):
         assert child.stdin is not None and child.stdout is not None
         with contextlib.suppress(BrokenPipeError):  # it has ended already, and its exit code says so

@@ -11,9 +11,10 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
+from jaxnn.cli.signals import handled
 from jaxnn.errors import Ended
 
 _PATIENCE = 30  # seconds that the others have to end by themselves after one has failed
@@ -73,7 +74,7 @@ class _Children:
         self._stack = contextlib.ExitStack()
 
     def __enter__(self) -> "_Children":
-        self._stack.enter_context(self._signals_passed_on())
+        self._stack.enter_context(handled(self._pass_on))
         for number, (command, environment) in enumerate(self._started):
             # A session of its own: a terminal's Ctrl-C comes to this process alone, which passes it on once.
             process = subprocess.Popen(  # nosec B603  # this interpreter and this program, without a shell
@@ -110,18 +111,9 @@ class _Children:
             relay.join()
         return [-signal.SIGABRT if code is None else code for code in codes]  # it would not end by itself
 
-    @contextlib.contextmanager
-    def _signals_passed_on(self) -> Iterator[None]:
-        def pass_on(number: int, frame: Any) -> None:
-            for process in self._processes:
-                process.send_signal(number)
-
-        before = {number: signal.signal(number, pass_on) for number in (signal.SIGINT, signal.SIGTERM)}
-        try:
-            yield
-        finally:
-            for number, handler in before.items():
-                signal.signal(number, handler)
+    def _pass_on(self, number: int, frame: Any) -> None:
+        for process in self._processes:
+            process.send_signal(number)
 
     def _relay(self, process: "subprocess.Popen[str]", number: int) -> None:
         """What a process says on its standard error: what all say once, and not what C++ logs before it aborts."""
