@@ -55,3 +55,8 @@ class Ended(Exception):
     def __init__(self, message: object, code: int) -> None:
         super().__init__(str(message))
         self.code = code
+
+
+def first_line(error: BaseException) -> str:
+    """What a library's error says first, without the lines that follow; its class if it says nothing."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]

@@ -11,7 +11,7 @@ import jax
 import numpy as np
 from jax.experimental import multihost_utils
 
-from jaxnn.errors import UserError
+from jaxnn.errors import UserError, first_line
 
 _PEERS = re.compile("gloo|nccl|coordination service|heartbeat|connection (closed|reset)", re.IGNORECASE)
 _HEARTBEAT = 20  # seconds without a sign of life until a process counts as dead
@@ -36,7 +36,7 @@ def join(coordinator: str | None, processes: int | None, number: int | None) -> 
         )
     except (ValueError, RuntimeError) as error:
         raise UserError(
-            f"--distributed: {_first_line(error)}; outside Slurm, Open MPI, Kubernetes and TPU pods give "
+            f"--distributed: {first_line(error)}; outside Slurm, Open MPI, Kubernetes and TPU pods give "
             "--coordinator HOST:PORT, --num-processes N and --process-id I, the same N and HOST:PORT to all"
         ) from error
 
@@ -102,13 +102,9 @@ def _of_peers(error: BaseException | None) -> str | None:
     """What an error, or one that led to it, says of the connection to other processes; None if nothing."""
     while error is not None:
         if _PEERS.search(str(error)):
-            return _first_line(error)
+            return first_line(error)
         error = error.__cause__ or error.__context__
     return None
-
-
-def _first_line(error: BaseException) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0]
 
 
 @contextlib.contextmanager

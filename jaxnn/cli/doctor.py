@@ -17,7 +17,7 @@ from jaxnn.cli.arguments import parse
 from jaxnn.cli.console import stdout
 from jaxnn.doctor import facts, traps
 from jaxnn.doctor.facts import Facts
-from jaxnn.errors import Ended
+from jaxnn.errors import Ended, first_line
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,7 @@ def _with_frameworks(found: Facts) -> Facts:
 
         jax = environment.facts()
     except Exception as error:  # whatever a broken installation or driver raises
-        problems.append(f"JAX cannot start: {_first_line(error)}")
+        problems.append(f"JAX cannot start: {first_line(error)}")
     if "torch" in found.versions:
         try:
             torch = backends.torch_facts()
@@ -65,10 +65,6 @@ def _with_frameworks(found: Facts) -> Facts:
             command = f"{sys.executable} -m torchref environment"
             problems.append(f"PyTorch is installed, but cannot start: `{command}` says why")
     return dataclasses.replace(found, jax=jax, torch=torch, problems=tuple(problems))
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]
 
 
 def _show(found: Facts) -> None:

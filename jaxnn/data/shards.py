@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Int
 
-from jaxnn.errors import UserError
+from jaxnn.errors import UserError, first_line
 
 # As its documentation says for records that are asked for one by one, in any order.
 _OPTIONS: dict[str, Any] = {"options": "readahead_buffer_size:0,max_parallelism:0", "file_reader_buffer_size": 4096}
@@ -54,7 +54,9 @@ class Shards:
         try:
             found = [reader.read(position, position + 1)[0] for position in positions]
         except Exception as error:  # of the C++ library, which says little
-            raise UserError(f"{self._files[number]} is damaged ({_first_line(error)}); pack the set again") from error
+            raise UserError(
+                f"{self._files[number]} is damaged ({first_line(error)[:200]}); pack the set again"
+            ) from error
         self._idle[number].append(reader)  # not one that has failed
         return found
 
@@ -65,8 +67,4 @@ class Shards:
         try:
             return ArrayRecordReader(str(file), **_OPTIONS)
         except Exception as error:
-            raise UserError(f"{file} cannot be read ({_first_line(error)}); pack the set again") from error
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0][:200]
+            raise UserError(f"{file} cannot be read ({first_line(error)[:200]}); pack the set again") from error

@@ -16,7 +16,7 @@ from pydantic_core import from_json
 from jaxnn.data import aligned
 from jaxnn.data.dataset import Dataset, Split
 from jaxnn.data.named import Named, Origin
-from jaxnn.errors import UserError
+from jaxnn.errors import UserError, first_line
 
 SILENCE = 30  # seconds in which a server has to send something
 MINUTE, LEAST = 60, 2**16  # seconds, and the bytes that a server has to send in them
@@ -49,7 +49,7 @@ def read(named: Named, folder: Path) -> Dataset:
         train, test = (_read_split(builder, part) for part in ("train", "test"))
     except Exception as error:  # array_record, protobuf and Pillow each have errors of their own
         raise UserError(
-            f"{folder} is damaged ({_first_line(error)}); remove it and run `jaxnn data fetch {named.name}`"
+            f"{folder} is damaged ({first_line(error)}); remove it and run `jaxnn data fetch {named.name}`"
         ) from error
     return Dataset(named.name, train, test, named.classes, str(folder))
 
@@ -107,12 +107,8 @@ def download(named: Named, data_dir: Path, *, origin: Origin) -> Path:
     except UserError:
         raise
     except Exception as error:  # requests, tfds and the disk each have errors of their own
-        raise UserError(f"{named.title} could not be fetched from {origin.base}: {_first_line(error)}") from error
+        raise UserError(f"{named.title} could not be fetched from {origin.base}: {first_line(error)}") from error
     return Path(builder.data_dir)
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0]
 
 
 @contextlib.contextmanager

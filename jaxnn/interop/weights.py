@@ -19,7 +19,7 @@ import safetensors
 import safetensors.numpy
 
 from jaxnn import limits
-from jaxnn.errors import UserError
+from jaxnn.errors import UserError, first_line
 from jaxnn.files import write_atomically
 
 Arrays = dict[str, np.ndarray]
@@ -159,14 +159,14 @@ def _open(path: Path) -> Any:
                 f"{path} holds pickled objects, which are not executed; save its state_dict instead: "
                 "torch.save(model.state_dict(), FILE)"
             ) from error
-        raise UserError(f"{path} is damaged or truncated: PyTorch cannot read it ({_first_line(error)})") from error
+        raise UserError(f"{path} is damaged or truncated: PyTorch cannot read it ({first_line(error)})") from error
 
 
 def _safetensors(path: Path) -> Arrays:
     try:
         entries = safetensors.deserialize(path.read_bytes())
     except safetensors.SafetensorError as error:
-        raise UserError(f"{path} is a damaged or truncated .safetensors file ({_first_line(error)})") from error
+        raise UserError(f"{path} is a damaged or truncated .safetensors file ({first_line(error)})") from error
     strange = sorted({entry["dtype"] for _, entry in entries} - _DTYPES.keys())
     if strange:
         raise UserError(f"{path} holds numbers of format {', '.join(strange)}; save it in {', '.join(_DTYPES)}")
@@ -194,7 +194,7 @@ def _tensors(content: Any, path: Path, notice: Notice) -> Arrays:
             arrays[key.removeprefix("module.")] = _as_numpy(value, most)  # DataParallel's prefix
         except Exception as error:  # sparse, quantized, without memory, of a type that NumPy does not have
             raise UserError(
-                f"{path}: {key} is no plain tensor ({_first_line(error)}); save model.state_dict() of dense tensors"
+                f"{path}: {key} is no plain tensor ({first_line(error)}); save model.state_dict() of dense tensors"
             ) from error
     return arrays
 
@@ -216,7 +216,3 @@ def _is_float(dtype: np.dtype) -> bool:
 
 def _dims(shape: tuple[int, ...]) -> str:
     return "x".join(map(str, shape)) or "a number"
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]
