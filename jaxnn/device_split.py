@@ -54,5 +54,5 @@ def normalized(inputs: Array, split: Split, spec: Input) -> Array:
 
 
 def _placed(inputs: np.ndarray) -> Array:
-    """On a CPU read-only arrays are taken without a copy, if they are aligned (jaxnn.data.aligned)."""
-    return jnp.asarray(inputs) if inputs.flags.writeable else jax.device_put(inputs)
+    """On a CPU read-only arrays are taken without a copy, if they are aligned (jaxnn.data.aligned); others never."""
+    return jnp.array(inputs) if inputs.flags.writeable else jax.device_put(inputs)

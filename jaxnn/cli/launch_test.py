@@ -113,7 +113,7 @@ def test_two_processes_are_one_run(tmp_path: Path) -> None:
         (["--distributed", "--coordinator", "a", "--num-processes", "2", "--process-id", "0"], "takes HOST:PORT"),
         (["--distributed", "--coordinator", "a:1", "--num-processes", "2", "--process-id", "2"], "from 0 to 1"),
         (["--mesh", "data=2", "--seeds", "2"], "share one run"),
-        (["--mesh", "data=2", "--framework", "torch"], "torchrun"),
+        pytest.param(["--mesh", "data=2", "--framework", "torch"], "torchrun", marks=pytest.mark.torch),
         (["--mesh", "data=1000"], "needs 1000 devices, but there are"),
         (["--mesh", "eight"], "--mesh takes data=8"),
     ],
