@@ -9,11 +9,10 @@ import tyro
 from rich import box
 from rich.table import Table
 
-from jaxnn import checkpoint_choice
+from jaxnn import checkpoint_choice, data
 from jaxnn.cli import backends
 from jaxnn.cli.arguments import parse
 from jaxnn.cli.console import stderr, stdout
-from jaxnn.cli.recipe_data import load
 from jaxnn.errors import UserError
 from jaxnn.run_dir import RunDir
 
@@ -43,7 +42,7 @@ def run(argv: list[str]) -> int:
     if options.data_dir is not None:
         recipe = recipe.replace(data_dir=str(options.data_dir.resolve()))
     backends.require(framework, recipe)
-    dataset = load(recipe)
+    dataset = data.load_for(recipe)
 
     def notice(text: str) -> None:
         stderr().print(f"note: {text}", markup=False)

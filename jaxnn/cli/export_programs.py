@@ -11,8 +11,7 @@ import numpy as np
 from jaxnn import compilation_cache
 from jaxnn.checkpoint_choice import Choice
 from jaxnn.cli import backends
-from jaxnn.cli.recipe_data import load
-from jaxnn.data import Dataset
+from jaxnn.data import Dataset, load_for
 from jaxnn.errors import Ended, UserError
 from jaxnn.files import write_atomically
 from jaxnn.recipe import Recipe
@@ -119,10 +118,10 @@ def _inputs(export: Export, of: "Description") -> tuple[np.ndarray, str]:
 def _dataset(export: Export, input_shape: tuple[int, ...]) -> Dataset | None:
     """The run's data; None, with a note, if they cannot be found."""
     if export.data_dir is not None:
-        dataset = load(export.recipe.replace(data_dir=str(export.data_dir.resolve())))
+        dataset = load_for(export.recipe.replace(data_dir=str(export.data_dir.resolve())))
     else:
         try:
-            dataset = load(export.recipe)
+            dataset = load_for(export.recipe)
         except UserError as error:
             export.notice(f"{error}; checking on random inputs instead")
             return None

@@ -10,8 +10,8 @@ from jaxnn import compilation_cache, recipes, run_dir
 from jaxnn.cli import backends
 from jaxnn.cli.arguments import has, parse, value_of
 from jaxnn.cli.console import stderr, stdout
-from jaxnn.cli.recipe_data import load, with_absolute_paths
-from jaxnn.data import Dataset
+from jaxnn.cli.recipe_data import with_absolute_paths
+from jaxnn.data import Dataset, load_for
 from jaxnn.errors import UserError
 from jaxnn.interop import weights
 from jaxnn.recipe import Recipe
@@ -88,7 +88,7 @@ def _dataset(recipe: Recipe, notice: weights.Notice, *, required: bool) -> Datas
         notice("without --dataset classes have numbers for names, and the run can be exported but not trained on")
         return None
     try:
-        return load(recipe)
+        return load_for(recipe)
     except UserError as error:
         if required:
             raise

@@ -1,11 +1,10 @@
-"""A command's recipe with its data, and whether a run can go on with it."""
+"""A command's recipe: where its data lie, and whether a run can go on with it."""
 
 import dataclasses
 from pathlib import Path
 from typing import Any
 
 from jaxnn import data
-from jaxnn.data import Dataset
 from jaxnn.errors import UserError
 from jaxnn.interop import weights
 from jaxnn.recipe import Recipe
@@ -28,20 +27,6 @@ def with_absolute_paths(recipe: Recipe) -> Recipe:
     if recipe.data_dir is not None:
         changes["data_dir"] = str(Path(recipe.data_dir).resolve())
     return recipe.replace(**changes)
-
-
-def load(recipe: Recipe, *, memory_limit: int | None = None) -> Dataset:
-    """The data of ``recipe``, as its model wants them; ``memory_limit``: see ``data.load``."""
-    dataset = data.load(
-        recipe.dataset,
-        data_dir=recipe.data_dir,
-        label=recipe.label,
-        header=recipe.header,
-        seed=recipe.seed,
-        input=recipe.input,
-        memory_limit=memory_limit,
-    )
-    return data.prepare(dataset, recipe.input)
 
 
 def require_same(recipe: Recipe, framework: Framework, run: RunDir) -> None:

@@ -6,11 +6,10 @@ from pathlib import Path
 
 import tyro
 
-from jaxnn import files, report
+from jaxnn import data, files, report
 from jaxnn.cli import backends, report_plots
 from jaxnn.cli.arguments import parse
 from jaxnn.cli.console import stderr
-from jaxnn.cli.recipe_data import load
 from jaxnn.errors import UserError
 from jaxnn.report import Evidence, Predictions, Run, filters
 
@@ -82,7 +81,7 @@ def _evidence(run: Run, data_dir: Path | None) -> Evidence:
         return Evidence(_because(error), None, notes=tuple(notes))
     recipe = run.recipe if data_dir is None else run.recipe.replace(data_dir=str(data_dir.resolve()))
     try:
-        dataset = load(recipe)
+        dataset = data.load_for(recipe)
         if dataset.input_shape != run.directory.trained_on().input_shape or run.classes != dataset.classes:
             raise UserError(f"{dataset.source} is not the data that the run was trained on")
         outputs = backends.outputs(run.framework, run.directory, dataset.test.inputs, notes.append)

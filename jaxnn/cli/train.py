@@ -20,7 +20,7 @@ from jaxnn.cli.backends import Outcome
 from jaxnn.cli.console import TrainingDisplay
 from jaxnn.cli.devices import DeviceOptions, goes_on
 from jaxnn.cli.document_log import DocumentDisplay
-from jaxnn.cli.recipe_data import load, require_same, with_absolute_paths
+from jaxnn.cli.recipe_data import require_same, with_absolute_paths
 from jaxnn.cli.sweep import expand
 from jaxnn.data import Dataset
 from jaxnn.data.order import batching, total_steps
@@ -198,7 +198,8 @@ def _jobs(options: Options, out: Path, *, explicit_batch_size: bool) -> list[Job
         seed = recipe.seed if data.depends_on_seed(recipe.dataset) else None
         key = (recipe.dataset, recipe.data_dir, recipe.label, recipe.header, recipe.input, seed)
         if key not in loaded:
-            loaded[key] = load(recipe, memory_limit=0 if options.devices.distributed else options.memory_limit_bytes)
+            limit = 0 if options.devices.distributed else options.memory_limit_bytes
+            loaded[key] = data.load_for(recipe, memory_limit=limit)
         dataset = loaded[key]
         size = len(dataset.train)
         if explicit_batch_size and recipe.batch_size is not None and recipe.batch_size > size:

@@ -4,7 +4,7 @@ from jaxnn.data import augment, pictures
 from jaxnn.data.dataset import Dataset, Split
 from jaxnn.data.download import fetch
 from jaxnn.data.fitting import prepare
-from jaxnn.data.sources import depends_on_seed, is_name, load
+from jaxnn.data.sources import depends_on_seed, is_name, load, load_for
 from jaxnn.data.survey import check, inventory
 from jaxnn.errors import UserError
 
@@ -19,6 +19,7 @@ __all__ = [
     "inventory",
     "is_name",
     "load",
+    "load_for",
     "pictures",
     "prepare",
 ]

@@ -1,4 +1,4 @@
-"""``load``: from a name or a path to arrays."""
+"""``load`` and ``load_for``: from a name, a path or a recipe to arrays."""
 
 import difflib
 import os
@@ -8,9 +8,10 @@ from pathlib import Path
 from jaxnn.data import cache, cifar, download, generated, idx, image_files, image_folder, packed, search, table, tree
 from jaxnn.data.dataset import Dataset
 from jaxnn.data.embedded import EMBEDDED
+from jaxnn.data.fitting import prepare
 from jaxnn.data.named import NAMED, canonical
 from jaxnn.errors import UserError
-from jaxnn.recipe import Input
+from jaxnn.recipe import Input, Recipe
 
 
 def load(
@@ -51,6 +52,20 @@ def load(
         return _load_path(dataset, label=label, header=header, input=input, memory_limit=memory_limit)
     except OSError as error:
         raise UserError(f"{error.filename or dataset} cannot be read: {error.strerror or error}") from error
+
+
+def load_for(recipe: Recipe, *, memory_limit: int | None = None) -> Dataset:
+    """The data of ``recipe``, as its model takes them. Raises UserError as ``load`` and ``prepare`` do."""
+    found = load(
+        recipe.dataset,
+        data_dir=recipe.data_dir,
+        label=recipe.label,
+        header=recipe.header,
+        seed=recipe.seed,
+        input=recipe.input,
+        memory_limit=memory_limit,
+    )
+    return prepare(found, recipe.input)
 
 
 def is_name(dataset: str) -> bool:

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 from jaxnn import data, environment, recipes
-from jaxnn.errors import UserError
 from jaxnn.files import write_atomically
 from jaxnn.parity.recipe_run import compare_accuracy, compare_recipe
 from jaxnn.parity.report import Report, page
@@ -23,20 +22,10 @@ def resolve(name: str, *, dataset: str | None, data_dir: str | None, **changes: 
     if dataset is None and data_dir is None and name in recipes.PRESETS:
         dataset = _EMBEDDED.get(name, "digits")
     recipe = recipes.get(name, dataset=dataset).replace(data_dir=data_dir, **changes)
-    if recipe.dataset is None:
-        raise UserError(f"recipe {name} has no data set of its own; name one with --dataset")
-    loaded = data.load(
-        recipe.dataset,
-        data_dir=data_dir,
-        label=recipe.label,
-        header=recipe.header,
-        seed=recipe.seed,
-        input=recipe.input,
-    )
-    dataset_ready = data.prepare(loaded, recipe.input)
-    if recipe.batch_size is not None and recipe.batch_size > len(dataset_ready.train):
-        recipe = recipe.replace(batch_size=len(dataset_ready.train))
-    return recipe, dataset_ready
+    loaded = data.load_for(recipe)
+    if recipe.batch_size is not None and recipe.batch_size > len(loaded.train):
+        recipe = recipe.replace(batch_size=len(loaded.train))
+    return recipe, loaded
 
 
 def compare_all(names: Sequence[str], *, steps: int, accuracy: bool = False, **options: Any) -> Iterator[Report]:
