@@ -1,6 +1,5 @@
 """Why a loss became NaN or infinite: the run is taken again from its newest checkpoint to the first bad tensor."""
 
-import io
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
@@ -9,10 +8,9 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from jaxnn import experiment
+from jaxnn import bad_batch, experiment
 from jaxnn.errors import NonFiniteLossError
 from jaxnn.experiment import EpochPart, Experiment
-from jaxnn.files import write_atomically
 from jaxnn.interop import initial_weights
 from jaxnn.lane import Lane
 from jaxnn.mesh_shape import MeshShape
@@ -35,11 +33,9 @@ class _Step(NamedTuple):
 def explain(
     job: Job, failed: Lane, dtypes: Dtypes, mesh: MeshShape, *, memory_limit: int | None = None
 ) -> NonFiniteLossError:
-    """The failure of a lane with its cause, if it comes again; its batch is then in RUN/nonfinite.npz.
+    """The failure of a lane with its cause, if it comes again; its batch is then kept (``jaxnn.bad_batch``).
 
     It is taken again on one device, as those of ``mesh`` have computed it.
-    The file has ``inputs`` as the network gets them, ``labels``, ``examples`` (their numbers in the training split),
-    ``epoch`` and ``step``.
     """
     error = failed.failure
     assert error is not None
@@ -60,9 +56,7 @@ def explain(
         if watched and found is None:
             found = _first_bad(_updated(state))
         if found is not None:
-            _save_batch(ready, job, state, step)
-            at = f"{found}, in step {step.number} of epoch {step.epoch}"
-            return error.because(f"{at}; its batch is in {job.run.nonfinite_file}")
+            return error.because(_kept(ready, job, state, step, found))
     return error
 
 
@@ -94,20 +88,13 @@ def _updated(state: TrainState) -> Iterator[tuple[str, Any]]:
 
 
 def _first_bad(tensors: Iterator[tuple[str, Any]]) -> str | None:
-    for name, tensor in tensors:
-        values = np.asarray(tensor)
-        bad = int(np.sum(~np.isfinite(values)))
-        if bad:
-            shape = "x".join(map(str, values.shape)) or "scalar"
-            what = f"{name} ({values.dtype}, {shape})"
-            return f"{what} is the first tensor that is not finite, in {bad} of {values.size} values"
-    return None
+    return bad_batch.first_bad((name, str(tensor.dtype), np.asarray(tensor)) for name, tensor in tensors)
 
 
-def _save_batch(ready: Experiment, job: Job, state: TrainState, step: _Step) -> None:
+def _kept(ready: Experiment, job: Job, state: TrainState, step: _Step, found: str) -> str:
     examples = step.part.examples[step.row]
     inputs = np.asarray(next(tensor for name, tensor in _observed(ready, state, step) if name == "the inputs"))
     labels = job.dataset.train.labels[examples]
-    content = io.BytesIO()
-    np.savez_compressed(content, inputs=inputs, labels=labels, examples=examples, epoch=step.epoch, step=step.number)
-    write_atomically(job.run.nonfinite_file, content.getvalue())
+    return bad_batch.keep(
+        job.run, found, epoch=step.epoch, step=step.number, inputs=inputs, labels=labels, examples=examples
+    )

@@ -27,8 +27,8 @@ import torch
 
 from jaxnn import checkpoint_choice, course, data
 from jaxnn.checkpoint_policy import CheckpointPolicy
-from jaxnn.data import Dataset, UserError, pictures
-from jaxnn.errors import Ended
+from jaxnn.data import pictures
+from jaxnn.errors import Ended, UserError
 from jaxnn.recipe import Recipe
 from jaxnn.run_dir import Interrupted, NonFiniteLossError, RunDir
 from torchref import distributed, environment, lessons
@@ -142,7 +142,7 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
 def _train(options: argparse.Namespace, signals: _Signals) -> None:
     with distributed.joined() as ranks:
         recipe = ranks.in_turn(lambda: _read(options.recipe))
-        dataset = ranks.in_turn(lambda: _load(recipe))
+        dataset = ranks.in_turn(lambda: data.load_for(recipe))
         signals.training = True
         _emit("ready")  # from now on a signal saves before it ends
         row = train(
@@ -175,7 +175,8 @@ def _evaluate(options: argparse.Namespace) -> None:
     run, recipe = _trained(options.run)
     if options.data_dir is not None:
         recipe = recipe.replace(data_dir=options.data_dir)
-    _emit("result", **evaluate(recipe, _load(recipe), run, options.split, choice=options.checkpoint, on_notice=_notice))
+    dataset = data.load_for(recipe)
+    _emit("result", **evaluate(recipe, dataset, run, options.split, choice=options.checkpoint, on_notice=_notice))
 
 
 def _predict(options: argparse.Namespace) -> None:
@@ -186,8 +187,8 @@ def _predict(options: argparse.Namespace) -> None:
         np.save(options.folder / "outputs.npy", outputs)
         _emit("result")
         return
-    data = run.trained_on()
-    given = pictures.read(options.images, recipe.input, shape=data.input_shape, trained_on=data.name)
+    known = run.trained_on()
+    given = pictures.read(options.images, recipe.input, shape=known.input_shape, trained_on=known.name)
     outputs = predict(run, given.inputs, choice=options.checkpoint, on_notice=_notice)
     _emit("result", outputs=outputs.tolist())
 
@@ -218,20 +219,6 @@ def _trained(path: Path) -> tuple[RunDir, Recipe]:
     if framework != "torch":
         raise UserError(f"{path} was trained with --framework {framework}, whose checkpoints PyTorch cannot read")
     return run, recipe
-
-
-def _load(recipe: Recipe) -> Dataset:
-    if recipe.dataset is None:
-        raise UserError(f"recipe {recipe.name} has no data set of its own; name one with --dataset")
-    dataset = data.load(
-        recipe.dataset,
-        data_dir=recipe.data_dir,
-        label=recipe.label,
-        header=recipe.header,
-        seed=recipe.seed,
-        input=recipe.input,
-    )
-    return data.prepare(dataset, recipe.input)
 
 
 def _notice(text: str) -> None:

@@ -6,14 +6,11 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-import torch
-from torch import Tensor
-
 from jaxnn.checkpoint_policy import CheckpointPolicy
 from jaxnn.data import Dataset, UserError
 from jaxnn.recipe import Recipe
 from jaxnn.run_dir import Interrupted, NonFiniteLossError, RunDir
-from torchref import augment, environment, initial_weights, order, precision, schedules, shares, tensors
+from torchref import environment, epoch, initial_weights, nonfinite, precision, schedules, shares, tensors
 from torchref import resume as resumption
 from torchref import state as states
 from torchref.distributed import ALONE, Ranks
@@ -86,6 +83,7 @@ def train(
         ranks.from_first(begin)
         train_set, test_set = (tensors.load(split, device) for split in (dataset.train, dataset.test))
 
+        stack.enter_context(nonfinite.explained(recipe, dataset, run, plan, ranks))
         highest = max((row["test_accuracy"] for row in state.rows), default=-1.0)
         saver = stack.enter_context(Saver(run, state, policy, writes=ranks.first))
         step = shares.stepper(recipe, state, train_set, ranks)
@@ -141,23 +139,22 @@ def _run_steps(
     """Trains to the end of the epoch, or to the step at which it should stop; the learning rate of the last step."""
     began = time.perf_counter()
     count, skips = len(examples.labels), recipe.on_nan == "skip"
-    batches = draw_batches(recipe, state, examples)[: plan.steps_in(state.epoch)]
+    steps = plan.steps_in(state.epoch)
     learning_rate = state.optimizer.param_groups[0]["lr"]
     reported = state.step_in_epoch
-    drawn = augment.draw(recipe, state.epoch, batches, count)
-    for batch, places in list(zip(batches, drawn, strict=True))[state.step_in_epoch :]:
+    for batch, places in epoch.batches_left(recipe, plan, state, examples):
         state.tally.add(*step(batch, places))
         learning_rate = state.optimizer.param_groups[0]["lr"]
         schedules.after_step(recipe.schedule, state.scheduler)
         state.step += 1
         state.step_in_epoch += 1
-        if state.step_in_epoch % (recipe.log_every or _SETTLE_EVERY) == 0 or state.step_in_epoch == len(batches):
+        if state.step_in_epoch % (recipe.log_every or _SETTLE_EVERY) == 0 or state.step_in_epoch == steps:
             state.tally.settle(state.epoch, skips=skips)
             _report(recipe, plan, state, count, reported, report)
             reported = state.step_in_epoch
         if should_stop():
             break
-        if state.step_in_epoch < len(batches) and saver.due:
+        if state.step_in_epoch < steps and saver.due:
             state.tally.settle(state.epoch, skips=skips)
             state.seconds += time.perf_counter() - began
             saver.save()
@@ -165,24 +162,6 @@ def _run_steps(
     state.tally.settle(state.epoch, skips=skips)
     state.seconds += time.perf_counter() - began
     return learning_rate
-
-
-def draw_batches(recipe: Recipe, state: State, examples: tensors.Examples) -> tuple[Tensor, ...]:
-    """The batches of the epoch; those of one under way are drawn again, without moving the generator."""
-    now = torch.get_rng_state()
-    torch.set_rng_state(state.epoch_rng)
-    count = len(examples.labels)
-    batch_size = recipe.batch_size or count
-    batches = order.draw(
-        count,
-        batch_size=batch_size,
-        shuffle=recipe.shuffle,
-        drop_last=recipe.drop_last,
-        device=examples.labels.device,
-    )
-    if state.step_in_epoch > 0:
-        torch.set_rng_state(now)
-    return batches
 
 
 def _examples_done(recipe: Recipe, state: State, examples: int) -> int:

@@ -9,7 +9,7 @@ from jaxnn.data import Dataset
 from jaxnn.errors import UserError
 from jaxnn.parity.recording import Arrays
 from jaxnn.recipe import Recipe
-from torchref import augment, loop, precision, schedules, shares, tensors
+from torchref import epoch, precision, schedules, shares, tensors
 from torchref import state as states
 from torchref.distributed import ALONE, Ranks
 from torchref.recorder import Variation, after_step, move_by_an_ulp, rates_of
@@ -38,10 +38,9 @@ def steps(
         stream = torch.get_rng_state()
     while state.step < plan.steps:
         with _own_surroundings(recipe, variation.threads, stream):
-            batches = loop.draw_batches(recipe, state, examples)[: plan.steps_in(state.epoch)]
+            batches = epoch.batches_left(recipe, plan, state, examples)
             stream = torch.get_rng_state()
-        drawn = augment.draw(recipe, state.epoch, batches, len(examples.labels))
-        for batch, places in zip(batches, drawn, strict=True):
+        for batch, places in batches:
             # Other runs may advance between two steps of this one: the stream, threads and dtype are its own.
             with _own_surroundings(recipe, variation.threads, stream):
                 rates = rates_of(state.optimizer)
