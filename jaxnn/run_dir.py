@@ -19,7 +19,6 @@ import math
 import os
 import platform
 import shutil
-import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -117,10 +116,10 @@ class RunDir:
         Raises UserError if another has it, or if the file system has no such locks.
         """
         self.path.mkdir(parents=True, exist_ok=True)
-        lock: filelock.BaseFileLock = filelock.FileLock(self.path / ".lock", blocking=False)
+        # A soft lock, filelock's way out, would outlive a killed process.
+        lock = filelock.FileLock(self.path / ".lock", blocking=False, fallback_to_soft=False)
         try:
-            with warnings.catch_warnings(category=UserWarning, action="ignore"):  # of what is refused below
-                lock.acquire()
+            lock.acquire()
         except filelock.Timeout:
             raise UserError(
                 f"another process is training in {self.path}; wait for it or stop it, or name another --out"
@@ -128,10 +127,8 @@ class RunDir:
         except (NotImplementedError, OSError) as error:
             if isinstance(error, OSError) and error.errno not in _NO_LOCKS:
                 raise
-            raise self._without_locks() from error
+            raise UserError(f"the file system of {self.path} has no locks; name an --out on another one") from error
         try:
-            if isinstance(lock, filelock.SoftFileLock):  # filelock's way out, which would outlive a killed process
-                raise self._without_locks()
             yield
         finally:
             lock.release()
@@ -150,9 +147,6 @@ class RunDir:
             return self._removed()
         after = f"; after that is mended, `jaxnn train --resume --out {self.path}` goes on" if self.exists() else ""
         return UserError(f"{path} cannot be written: {why}{after}")
-
-    def _without_locks(self) -> UserError:
-        return UserError(f"the file system of {self.path} has no locks; name an --out on another one")
 
     def _removed(self) -> UserError:
         return UserError(f"{self.path} has been removed while it was trained; start it anew")
