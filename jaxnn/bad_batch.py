@@ -23,9 +23,14 @@ def first_bad(tensors: Iterable[tuple[str, str, np.ndarray]]) -> str | None:
 def keep(run: RunDir, found: str, *, epoch: int, step: int, **arrays: Any) -> str:
     """Writes the batch of ``step`` (of ``epoch``, both from 1) to RUN/nonfinite.npz; returns the cause of the failure.
 
-    ``arrays``: ``inputs`` as the network gets them, ``labels``, and ``examples``, their numbers in the training split.
+    The cause also says if the batch could not be written. ``arrays``: ``inputs`` as the network gets them, ``labels``,
+    and ``examples``, their numbers in the training split.
     """
     content = io.BytesIO()
     np.savez_compressed(content, epoch=epoch, step=step, **arrays)
-    write_atomically(run.nonfinite_file, content.getvalue())
-    return f"{found}, in step {step} of epoch {epoch}; its batch is in {run.nonfinite_file}"
+    try:
+        write_atomically(run.nonfinite_file, content.getvalue())
+        where = f"its batch is in {run.nonfinite_file}"
+    except OSError as error:
+        where = f"its batch could not be written to {run.nonfinite_file} ({error.strerror})"
+    return f"{found}, in step {step} of epoch {epoch}; {where}"

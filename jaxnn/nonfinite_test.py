@@ -1,12 +1,13 @@
 """Losses that are not finite: where the first bad tensor is, and what a skipped step leaves."""
 
+import errno
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from jaxnn import data, loop, recipes
+from jaxnn import bad_batch, data, loop, recipes
 from jaxnn.data import Dataset, Split
 from jaxnn.errors import NonFiniteLossError
 from jaxnn.recipe import Recipe
@@ -57,6 +58,17 @@ def test_weights_that_an_update_spoils(tmp_path: Path) -> None:
     assert "in step 1 of epoch 1" in stopped.value.cause
     with np.load(RunDir(tmp_path).nonfinite_file) as batch:
         np.testing.assert_array_equal(batch["examples"], np.arange(10))
+
+
+def test_a_full_disk_does_not_hide_the_cause(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(path: Path, content: bytes) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device", str(path))
+
+    monkeypatch.setattr(bad_batch, "write_atomically", refuse)
+    with pytest.raises(
+        NonFiniteLossError, match=r"first tensor .* could not be written to .* \(No space left on device\)"
+    ):
+        loop.train(recipe(), data.prepare(table(value=np.nan), recipe().input), RunDir(tmp_path))
 
 
 @pytest.mark.parametrize("dispatch", ["epoch", "step"])
