@@ -174,6 +174,14 @@ def test_what_is_small_stays_small(name: str, tmp_path: Path) -> None:
         _read_weights(content, tmp_path)
 
 
+@pytest.mark.parametrize("part", ["model", "optimizer", "scheduler"])
+def test_a_sparse_tensor_is_no_part_of_a_checkpoint(part: str, tmp_path: Path) -> None:
+    """It has values() as a dict has, and torch 2.15 warns of reading it."""
+    content = _saved(_checkpoint() | {part: torch.ones(2, 3).to_sparse()})
+    with guarded(), pytest.raises(UserError, match="no checkpoint in .* can be read"):
+        _read_checkpoint(content, tmp_path)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("name", READERS)
 def test_ten_thousand_cases(name: str, tmp_path: Path) -> None:

@@ -114,7 +114,7 @@ def run_both(case: Case, layers: Any = nn) -> dict[str, tuple[np.ndarray, np.nda
     graph, params, rest = nnx.split(ours, nnx.Param, ...)
 
     def forward(params: Any, x: jax.Array) -> tuple[jax.Array, Any]:
-        layer = nnx.merge(graph, params, nnx.as_pure(rest))
+        layer = nnx.merge(graph, params, nnx.to_pure_dict(rest))
         return layer(x), nnx.to_pure_dict(nnx.state(layer, nnx.BatchStat))
 
     outputs, backward, buffers = jax.vjp(forward, params, to_jax(inputs), has_aux=True)

@@ -26,6 +26,7 @@ PAIRS: dict[str, dict[str, tuple[Function, Function]]] = {
     "nn": _LAYERS,
     "optim": _OPTIMIZERS,
 }
+_BIAS = {"bias": "an affine layer has a bias"} if "bias" in inspect.signature(torch.nn.BatchNorm1d).parameters else {}
 _COMPILED = "how torch runs the step, not what it computes"
 # A module of jaxnn or one of its members -> an option that one side alone has -> why.
 INTENDED: dict[str, Mapping[str, str]] = {
@@ -38,8 +39,7 @@ INTENDED: dict[str, Mapping[str, str]] = {
         "rngs": "torch draws from its global generator; JAX must be given a stream",
         **dict.fromkeys(("device", "dtype", "param_dtype"), "JAX finds its devices by itself; `param_dtype` is ours"),
     },
-    "nn.BatchNorm1d": {"bias": "an affine layer has a bias"},
-    "nn.BatchNorm2d": {"bias": "an affine layer has a bias"},
+    **dict.fromkeys(("nn.BatchNorm1d", "nn.BatchNorm2d"), _BIAS),  # newer torch has it
     "nn.Dropout": {"inplace": "JAX's arrays do not change", **dict.fromkeys(("p", "rate"), "flax calls it rate")},
     "nn.Flatten": dict.fromkeys(("args", "kwargs", "start_dim", "end_dim"), "examples become vectors, nothing else"),
     "nn.MaxPool2d": {"return_indices": "nothing here unpools"},

@@ -6,6 +6,7 @@ known to be of the kinds that ``torchref.state.snapshot`` writes, whoever wrote 
 
 import io
 import re
+import warnings
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -78,7 +79,8 @@ def _read(path: Path) -> dict[str, Any]:
             limits.require_stored(archive, size)
             if archive.testzip() is not None:  # torch.load itself does not look at the checksums
                 raise ValueError("checksum")
-        saved = torch.load(path, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings(action="ignore"):  # of tensors that are refused below
+            saved = torch.load(path, map_location="cpu", weights_only=True)
         _require_kinds(saved, size)
         return saved
     except Exception as error:  # a damaged file can fail anywhere in its reader
@@ -93,8 +95,9 @@ def _require_kinds(saved: Any, size: int) -> None:
     fields = {"losses": torch.float64, "correct": torch.int64, "rng": torch.uint8, "epoch_rng": torch.uint8}
     if not all(type(count) is int and 0 <= count <= _LAST for count in counts) or type(saved["seconds"]) is not float:
         raise ValueError("counts")
-    if not isinstance(saved["optimizer"], dict) or not isinstance(saved["scheduler"], dict | None):
-        raise TypeError("optimizer")
+    parts = (saved["model"], saved["optimizer"], saved["scheduler"] or {})
+    if not all(isinstance(part, dict) for part in parts):
+        raise TypeError("parts")
     if any(saved[name].dtype != kind or saved[name].ndim != 1 for name, kind in fields.items()):
         raise TypeError("tensors")
     if not len(saved["losses"]) == len(saved["correct"]) == done:
