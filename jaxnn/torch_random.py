@@ -72,7 +72,10 @@ class TorchGenerator:
         return ((high << 32) | low) & (2**63 - 1)
 
     def bernoulli(self, shape: tuple[int, ...], probability: float) -> Bool[np.ndarray, "..."]:
-        """torch.empty(shape).bernoulli_(probability) != 0, the mask of a dropout of 1 - probability."""
+        """torch.empty(shape).bernoulli_(probability) != 0, the mask of a dropout of 1 - probability.
+
+        Of torch 2.7 and later; before, MKL drew other numbers from the same seed on Intel's CPUs.
+        """
         words = self._draw(2 * math.prod(shape)).reshape(-1, 2)
         bits = ((words[:, 0] << np.uint64(32)) | words[:, 1]) & np.uint64(2**53 - 1)
         return (bits.astype(np.float64) * 2.0**-53 < probability).reshape(shape)
