@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from jaxnn import checkpoint_choice, limits
 from jaxnn.checkpoint_choice import Choice
@@ -81,10 +82,24 @@ def _read(path: Path) -> dict[str, Any]:
                 raise ValueError("checksum")
         with warnings.catch_warnings(action="ignore"):  # of tensors that are refused below
             saved = torch.load(path, map_location="cpu", weights_only=True)
+        _require_no_gradients(saved)
         _require_kinds(saved, size)
         return saved
     except Exception as error:  # a damaged file can fail anywhere in its reader
         raise UserError(f"the checkpoint {path} is damaged ({type(error).__name__})") from error
+
+
+def _require_no_gradients(value: Any) -> None:
+    """Raises ValueError for a tensor, however deep inside, that asks for its gradient."""
+    match value:
+        case Tensor(requires_grad=True):
+            raise ValueError("requires_grad")
+        case dict():
+            for part in value.values():
+                _require_no_gradients(part)
+        case list() | tuple():
+            for part in value:
+                _require_no_gradients(part)
 
 
 def _require_kinds(saved: Any, size: int) -> None:

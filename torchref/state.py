@@ -174,8 +174,6 @@ def _require_slots(parameter: Tensor, slots: dict[str, Any]) -> None:
             continue
         if not isinstance(value, Tensor) or value.shape != (() if name in _SCALARS else parameter.shape):
             raise ValueError(f"{name} is of another parameter")
-        if value.requires_grad:
-            raise ValueError(f"{name} is no state of an optimizer")
 
 
 def is_finished(state: State, plan: Plan) -> bool:
