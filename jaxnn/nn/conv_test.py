@@ -172,8 +172,6 @@ def test_equal_windows_give_equal_outputs(transposed: bool, monkeypatch: pytest.
         weights = random.normal(size=(kernel, kernel, *channels))
         y = toeplitz.conv(jnp.float32(x), jnp.float32(weights), padding=((0, 0), (0, 0)), tile=(2, 2))
         parted.append(float(jnp.mean(y != y[:, :1, :1])))
-    if transposed and not any(parted):
-        pytest.skip(f"jax {jax.__version__} adds alike however the matrix lies in memory: there the fault is none")
     assert max(parted) > 0.2 if transposed else max(parted) < 0.01, parted
 
 
