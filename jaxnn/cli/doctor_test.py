@@ -84,7 +84,8 @@ def test_what_is_shown(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: 
     shown = " ".join(capsys.readouterr().out.split())
     assert "jax 0.4.30" in shown
     assert (
-        "warning: outside the versions that jaxnn is made for: Python 3.9.1 (<3.14,>=3.11), jax 0.4.30 (>=0." in shown
+        "warning: outside the versions that jaxnn is made for: Python 3.9.1 (<3.14,>=3.11), jax 0.4.30 (>=0.10.2"
+        in shown
     )
     assert "warning: PyTorch is not installed" in shown
     assert f"--data-dir {tmp_path} does not hold MNIST" in shown
