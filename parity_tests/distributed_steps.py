@@ -3,7 +3,8 @@
     torchrun --nproc-per-node N parity_tests/distributed_steps.py FOLDER
 
 FOLDER holds NAME.json, a recipe each; gets NAME.npz, the arrays of jaxnn.parity.recording with the steps as first axis.
-Of a recipe with local BatchNorm it gets the run NAME, too; and norm-N.npz of ``batch_norm``.
+Of a recipe with local BatchNorm it gets the run NAME, too; and norm-N.npz of ``batch_norm``, and threads.txt, the names
+of the threads that this leaves in the first process (on Linux).
 """
 
 import sys
@@ -63,6 +64,9 @@ def main(folder: Path) -> None:
             arrays = batch_norm(ranks, examples)
             if ranks.first:
                 np.savez(folder / f"norm-{examples}.npz", **arrays)
+    if ranks.first:
+        threads = [file.read_text() for file in Path("/proc/self/task").glob("*/comm")]
+        (folder / "threads.txt").write_text("".join(threads))
 
 
 if __name__ == "__main__":

@@ -165,6 +165,13 @@ def test_batch_norm_over_two_processes(examples: int, folder: Path) -> None:
     assert errors["outputs"] <= limits.forward and max(errors.values()) <= limits.gradients, errors
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells the names of threads")
+def test_the_threads_of_gloo_end_with_the_training(folder: Path) -> None:
+    """Left to run while Python finalizes, they abort the process now and then."""
+    names = (folder / "threads.txt").read_text().split()
+    assert names and not [name for name in names if "gloo" in name]
+
+
 def test_all_processes_evaluate_with_the_first_one_s_statistics(folder: Path) -> None:
     recipe, run = CASES["batch norm local"].resolve(), RunDir(folder / "batch norm local")
     row, again = run.read_metrics()[-1], evaluate(recipe, load(recipe), run)

@@ -2,6 +2,7 @@
 
 import contextlib
 import datetime
+import importlib
 import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -147,6 +148,9 @@ def joined() -> Iterator[Ranks]:
     if launched() == 1:
         yield ALONE
         return
+    # Its functions have the group of the moment as a default argument: imported later, as DistributedDataParallel does,
+    # it keeps the group, whose threads of gloo then run while Python finalizes, and now and then abort the process.
+    importlib.import_module("torch.distributed.nn.functional")
     backend = "gloo"
     if torch.cuda.is_available():
         local, gpus = int(os.environ.get("LOCAL_RANK", 0)), torch.cuda.device_count()
