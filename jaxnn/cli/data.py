@@ -12,6 +12,7 @@ from jaxnn import data
 from jaxnn.cli import data_pack, data_show
 from jaxnn.cli.arguments import nearest, parse
 from jaxnn.cli.console import stdout
+from jaxnn.cli.data_source import Source
 from jaxnn.errors import UserError
 
 
@@ -24,12 +25,17 @@ class ListOptions:
 
 
 @dataclass(frozen=True)
-class SetOptions:
-    """A named data set."""
+class FetchOptions:
+    """Download a named set once."""
 
     name: tyro.conf.Positional[str]
     data_dir: Path | None = None
     """The only place to search."""
+
+
+@dataclass(frozen=True)
+class CheckOptions(Source):
+    """Counts, shape, fingerprint, and what is wrong with a set; exit code 1 if something is."""
 
 
 def run(argv: list[str]) -> int:
@@ -53,15 +59,15 @@ def _list(argv: list[str]) -> int:
 
 
 def _fetch(argv: list[str]) -> int:
-    options = parse(SetOptions, argv, prog="jaxnn data fetch")
+    options = parse(FetchOptions, argv, prog="jaxnn data fetch")
     print(f"{options.name} is in {data.fetch(options.name, data_dir=options.data_dir)}")
     return 0
 
 
 def _check(argv: list[str]) -> int:
     """Exit code 1 if the set can be read but is not what it should be."""
-    options = parse(SetOptions, argv, prog="jaxnn data check")
-    found = data.check(options.name, data_dir=options.data_dir)
+    options = parse(CheckOptions, argv, prog="jaxnn data check")
+    found = data.check(options.dataset, loaded=options.load())
     console = stdout()
     console.print(f"{found.name} from {found.source}", markup=False)
     console.print(f"inputs {found.input_shape}, fingerprint {found.fingerprint}", markup=False)

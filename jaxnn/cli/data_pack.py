@@ -9,9 +9,9 @@ from rich.progress import Progress
 from jaxnn import data
 from jaxnn.cli.arguments import parse
 from jaxnn.cli.console import stderr
+from jaxnn.cli.data_source import size_of
 from jaxnn.data import packing
 from jaxnn.errors import UserError
-from jaxnn.recipe import Input
 
 
 @dataclass(frozen=True)
@@ -32,9 +32,7 @@ def run(argv: list[str]) -> int:
     if not argv:
         raise UserError("name a data set and the folder to write: `jaxnn data pack NAME|PATH OUT`")
     options = parse(Options, argv, prog="jaxnn data pack")
-    if options.image_size is not None and options.image_size < 1:
-        raise UserError(f"--image-size must be at least 1 pixel, but it is {options.image_size}")
-    size = None if options.image_size is None else Input(size=options.image_size)
+    size = size_of(options.image_size)
     # The least limit: the pictures of a folder stay where they are until their turn comes.
     dataset = data.load(options.dataset, data_dir=options.data_dir, input=size, memory_limit=0)
     if size is not None:

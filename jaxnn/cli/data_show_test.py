@@ -86,3 +86,20 @@ def test_rows_of_a_table_as_text(tmp_path: Path, capsys: pytest.CaptureFixture[s
         [name, *(f"{value:.6g}" for value in row)]
         for name, row in (("[red]a", first[0][0]), ("b", first[1][0]), ("[red]a", first[0][1]))
     ]
+
+
+def test_check_reads_what_show_reads(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    Path("t.csv").write_text("kind,x\n" + "a,1\nb,2\n" * 10)
+    for arguments, inputs in (
+        ([str(folder), "--image-size", "12"], "(12, 12, 3)"),
+        (["t.csv", "--label", "kind", "--header", "yes"], "(1,)"),
+    ):
+        assert main(["data", "check", *arguments]) == 0
+        assert f"inputs {inputs}, fingerprint " in capsys.readouterr().out
+    for arguments, said in (
+        ([str(folder)], "or train with --image-size N"),
+        (["iris", "--image-size", "12"], "--image-size is for images, but iris is a table"),
+        (["t.csv", "--image-size", "0"], "--image-size must be at least 1 pixel"),
+    ):
+        assert main(["data", "check", *arguments]) == 2
+        assert said in capsys.readouterr().err

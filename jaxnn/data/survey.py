@@ -69,9 +69,12 @@ def inventory(data_dir: str | os.PathLike[str] | None = None) -> list[Listed]:
     return [*rows, Listed("uniform-ROWSxFEATURES", True, "generated from --seed", "")]
 
 
-def check(name: str, *, data_dir: str | os.PathLike[str] | None = None) -> Checked:
-    """Reads a set and compares a named one with what is known of the official files. Raises what ``load`` raises."""
-    dataset = load(name, data_dir=data_dir)
+def check(name: str, *, data_dir: str | os.PathLike[str] | None = None, loaded: Dataset | None = None) -> Checked:
+    """Reads a set, unless it is ``loaded``, and compares a named one with what is known of the official files.
+
+    Raises what ``load`` raises.
+    """
+    dataset = load(name, data_dir=data_dir) if loaded is None else loaded
     train, test = (
         tuple(np.bincount(part.labels, minlength=len(dataset.classes)).tolist())
         for part in (dataset.train, dataset.test)
