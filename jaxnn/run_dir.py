@@ -34,17 +34,20 @@ from jaxnn.errors import NonFiniteLossError as NonFiniteLossError
 from jaxnn.errors import UserError
 from jaxnn.files import require_writable, sync, write_atomically
 from jaxnn.recipe import Recipe
+from jaxnn.scaling import Scaling
 
 Framework = Literal["jax", "torch"]
 
 
 class TrainedOn(NamedTuple):
-    """What a run knows of its data: ``input_shape`` (height, width, channels) or (features,) of a prepared example."""
+    """What a run knows of its data: ``input_shape`` (height, width, channels) or (features,) of a prepared example;
+    ``scaling``: of standardized columns, if the run knows it."""
 
     name: str
     classes: tuple[str, ...]
     input_shape: tuple[int, ...]
     examples: int
+    scaling: Scaling | None
 
 
 _Size = pydantic.PositiveInt
@@ -60,6 +63,11 @@ class _DataRecord:
     train_examples: pydantic.NonNegativeInt
     test_examples: pydantic.NonNegativeInt
     fingerprint: str | None
+    scaling: Scaling | None = None
+
+    def __post_init__(self) -> None:
+        if self.scaling is not None and self.input_shape != (len(self.scaling.mean),):
+            raise ValueError(f"the scaling of {len(self.scaling.mean)} columns, but inputs are {self.input_shape}")
 
 
 @dataclass(frozen=True)
@@ -210,7 +218,10 @@ class RunDir:
         if record is None:
             raise UserError(f"{self.environment_file} does not say what the run was trained on; train it anew")
         classes, shape = tuple(record["classes"]), tuple(record["input_shape"])
-        return TrainedOn(record["name"], classes, shape, record["train_examples"])
+        scaling = record.get("scaling")
+        if scaling is not None:
+            scaling = Scaling(tuple(scaling["mean"]), tuple(scaling["std"]))
+        return TrainedOn(record["name"], classes, shape, record["train_examples"], scaling)
 
     def data_fingerprint(self) -> str | None:
         """That of the data on which the run began; None if the record is gone or unreadable."""

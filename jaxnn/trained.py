@@ -17,6 +17,7 @@ from jaxnn.interop.state_dict import Rules, rules
 from jaxnn.nn import DropoutMask
 from jaxnn.recipe import Recipe
 from jaxnn.run_dir import RunDir
+from jaxnn.scaling import Scaling
 from jaxnn.step import TrainState
 
 Pytree = Any
@@ -24,11 +25,13 @@ Pytree = Any
 
 @dataclass(frozen=True)
 class Description:
-    """What a run says about its model: ``input_shape`` is (height, width, channels) or (features,)."""
+    """What a run says about its model: ``input_shape`` is (height, width, channels) or (features,), ``scaling`` that of
+    standardized columns, if it is known."""
 
     recipe: Recipe
     classes: tuple[str, ...]
     input_shape: tuple[int, ...]
+    scaling: Scaling | None = None
 
     @property
     def outputs(self) -> int:
@@ -39,7 +42,7 @@ class Description:
         return len(self.input_shape) == 3
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Trained(Description):
     """``model`` is in evaluation mode."""
 
@@ -49,7 +52,7 @@ class Trained(Description):
 def describe(run: RunDir, recipe: Recipe) -> Description:
     """The run's model but for its weights. Raises UserError if environment.json does not say enough."""
     data = run.trained_on()
-    return Description(recipe, data.classes, data.input_shape)
+    return Description(recipe, data.classes, data.input_shape, data.scaling)
 
 
 class Structure(NamedTuple):

@@ -48,7 +48,10 @@ def write_run(path: Path, recipe: Recipe, *, missing: bool = False) -> Path:
 # Recipe, data set, changes to it, layout; operators of the graph that must be there, and how many transpositions may.
 CASES: dict[str, tuple[str, str, dict[str, Any], str, dict[str, int]]] = {
     "dropout": ("mnist-mlp", "digits", {"model.dropout": 0.5}, "nchw", {"Gemm": 4}),
-    "table, one output": ("csv", "breast-cancer", {"loss.name": "bce_with_logits"}, "nchw", {"Gemm": 3}),
+    "table, one output": (
+        *("csv", "breast-cancer", {"loss.name": "bce_with_logits", "input.standardize": True}),
+        *("nchw", {"Gemm": 3}),
+    ),
     "batch normalization": ("fashion-mlp-bn", "digits", {}, "nchw", {"Gemm": 2}),
     "layers in sequence": ("fashion-mlp-512", "digits", {}, "nchw", {"Gemm": 3}),
     "convolutions": ("cifar-cnn", "digits", {}, "nchw", {"Conv": 2, "MaxPool": 2, "Transpose": 0}),
@@ -82,9 +85,14 @@ def test_onnx_of_every_network(name: str, tmp_path: Path, capsys: pytest.Capture
     batch, *shape = entry.type.tensor_type.shape.dim
     assert batch.dim_param and [each.dim_value for each in shape] == json.loads(_metadata(model)["input_shape"])
     assert tuple(json.loads(_metadata(model)["classes"])) == data.load(dataset).classes
-    pixels = {"scale": 255, "mean": recipe.input.mean, "std": recipe.input.std}
-    normalization = pixels if len(shape) == 3 else {"standardize": False}
-    assert _metadata(model)["normalization"] == json.dumps(normalization)
+    normalization = json.loads(_metadata(model)["normalization"])
+    if len(shape) == 3:
+        pixels = {"scale": 255, "mean": recipe.input.mean, "std": recipe.input.std}
+        assert normalization == json.loads(json.dumps(pixels))
+    else:  # what the file says makes the rows that it takes of those of the table
+        rows = (data.load(dataset).test.inputs - normalization["mean"]) / normalization["std"]
+        taken = data.prepare(data.load(dataset), recipe.input).test.inputs
+        np.testing.assert_array_equal(rows.astype(np.float32), taken)
 
 
 def _metadata(model: onnx.ModelProto) -> dict[str, str]:
@@ -221,3 +229,16 @@ def test_onnx_missing_is_said(run: Path, tmp_path: Path, monkeypatch: pytest.Mon
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None if name == "jax2onnx" else find(name))
     assert main(["export", str(run), str(tmp_path / "model.onnx")]) == 2
     assert "pip install 'jaxnn[onnx]'" in capsys.readouterr().err
+
+
+def test_releases_that_do_not_fit_together_are_said(
+    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
+) -> None:
+    def convert(*arguments: object, **options: object) -> None:
+        raise AttributeError("module 'jax._src.core' has no attribute 'ClosedJaxpr'")
+
+    monkeypatch.setattr("jax2onnx.to_onnx", convert)
+    assert main(["export", str(run), str(tmp_path / "model.onnx")]) == 2
+    said = capsys.readouterr().err
+    assert "do not fit together (module 'jax._src.core' has no attribute 'ClosedJaxpr')" in said
+    assert "pip install --upgrade 'jaxnn[onnx]'" in said and not (tmp_path / "model.onnx").exists()

@@ -1,7 +1,7 @@
 """The one result type of every data source."""
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import cached_property
 from typing import Any
 
@@ -9,6 +9,7 @@ import numpy as np
 from jaxtyping import Float32, Int32, UInt8
 
 from jaxnn.errors import UserError
+from jaxnn.scaling import Scaling
 
 _FILES = "files-"
 _CHUNK = 1024  # examples in memory twice
@@ -33,6 +34,7 @@ class Dataset:
     """A data set with its two splits. ``source`` says, for people, where it was found.
 
     ``of_files``, of a set whose images stay on disk: a digest of what is known of the files without reading them all.
+    ``scaling``, of a table whose columns were standardized: how.
     """
 
     name: str
@@ -41,6 +43,7 @@ class Dataset:
     classes: tuple[str, ...]
     source: str
     of_files: str | None = None
+    scaling: Scaling | None = None
 
     @property
     def is_images(self) -> bool:
@@ -97,4 +100,5 @@ class Dataset:
             "test_examples": len(self.test),
             "classes": list(self.classes),
             "input_shape": list(self.input_shape),
+            **({} if self.scaling is None else {"scaling": asdict(self.scaling)}),
         }

@@ -4,15 +4,13 @@ import dataclasses
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float32
 
 from jaxnn.data import aligned
 from jaxnn.data.dataset import Dataset, Split
 from jaxnn.data.decoding import Images
 from jaxnn.errors import UserError
 from jaxnn.recipe import Input
-
-_Table = Float32[np.ndarray, "examples features"]
+from jaxnn.scaling import Scaling
 
 
 def prepare(dataset: Dataset, input: Input) -> Dataset:
@@ -33,11 +31,12 @@ def prepare(dataset: Dataset, input: Input) -> Dataset:
         )
     if dataset.is_images:
         train, test = (_fitted(part, input, dataset.name) for part in _splits(dataset))
-    elif input.standardize:
-        train, test = _standardized(dataset)
-    else:
+        return dataclasses.replace(dataset, train=train, test=test)
+    if not input.standardize:
         return dataset
-    return dataclasses.replace(dataset, train=train, test=test)
+    scaling = Scaling.of(dataset.train.inputs)
+    train, test = (Split(scaling.apply(part.inputs), part.labels) for part in _splits(dataset))
+    return dataclasses.replace(dataset, train=train, test=test, scaling=scaling)
 
 
 def _fitted(part: Split, input: Input, name: str) -> Split:
@@ -98,16 +97,3 @@ def _resized(images: Images, size: int) -> Images:
         picture = Image.fromarray(source if source.shape[2] == 3 else source[..., 0])
         target[...] = np.asarray(picture.resize((size, size), Image.Resampling.BILINEAR)).reshape(target.shape)
     return aligned.frozen(out)
-
-
-def _standardized(dataset: Dataset) -> tuple[Split, Split]:
-    """(x - mean) / std by the training split's columns, in float64; zeros where a column is constant."""
-    reference = dataset.train.inputs.astype(np.float64)
-    mean, std = reference.mean(axis=0), reference.std(axis=0)
-    constant = std == 0  # exact: float64 adds equal float32 numbers without rounding
-
-    def scaled(inputs: _Table) -> _Table:
-        return np.where(constant, 0, (inputs - mean) / np.where(constant, 1, std)).astype(np.float32)
-
-    train, test = (Split(scaled(part.inputs), part.labels) for part in _splits(dataset))
-    return train, test

@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import strategies as st
 
@@ -23,6 +24,8 @@ ENVIRONMENT = {
     "data": {"name": "digits", "source": "scikit-learn", "fingerprint": "ab", "train_examples": 9, "test_examples": 3,
              "classes": ["0", "1"], "input_shape": [8, 8, 1]},
 }  # fmt: skip
+_SCALED = {"input_shape": [2], "scaling": {"mean": [0.5, -1], "std": [1.5, 0]}}
+TABLE = ENVIRONMENT | {"data": {**ENVIRONMENT["data"], **_SCALED}}
 ROWS = st.lists(changed(ROW).map(json.dumps) | st.just(json.dumps(ROW)), max_size=3).map(
     lambda rows: "".join(f"{row}\n" for row in rows).encode()
 )
@@ -57,13 +60,16 @@ def _read_data_record(data: bytes, folder: Path) -> None:
     found = run.trained_on()
     assert all(isinstance(size, int) and size > 0 for size in found.input_shape), found
     assert all(isinstance(text, str) for text in (found.name, *found.classes)), found
+    if found.scaling is not None:
+        assert found.input_shape == (len(found.scaling.mean),) == (len(found.scaling.std),), found
+        assert np.isfinite([found.scaling.mean, found.scaling.std]).all(), found
 
 
 READERS = {
     "recipe": Reader(st.one_of(*map(any_json, RECIPES)), _read_recipe, "recipe.json"),
     "metrics": Reader(ROWS | any_json(ROW), _read_report("metrics.jsonl"), "metrics.jsonl"),
     "environment": Reader(any_json(ENVIRONMENT), _read_report("environment.json"), "environment.json"),
-    "record of the data": Reader(any_json(ENVIRONMENT), _read_data_record, "environment.json"),
+    "record of the data": Reader(any_json(ENVIRONMENT) | any_json(TABLE), _read_data_record, "environment.json"),
 }
 
 

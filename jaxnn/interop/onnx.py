@@ -1,6 +1,7 @@
 """ONNX files of trained models: written with jax2onnx, run with ONNX Runtime."""
 
 import contextlib
+import dataclasses
 import importlib.metadata
 import importlib.util
 import json
@@ -12,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from jaxnn import precision
-from jaxnn.errors import UserError
+from jaxnn.errors import UserError, first_line
 from jaxnn.interop.image_layout import Layout, in_layout, shape_in
 from jaxnn.nn import conv_method
 from jaxnn.trained import Description, Trained
@@ -34,14 +35,21 @@ def convert(trained: Trained, layout: Layout) -> bytes:
     """The model as an ONNX file: "input" (batch, channels, height, width) in layout nchw, else with channels last, or
     (batch, features); "output" (batch, outputs); float32, of any batch size, for opset ``OPSET``.
 
-    It takes what the network takes: images normalized, as the file's metadata say (``described``).
+    It takes what the network takes: images normalized, as the file's metadata say (``described``). Raises UserError if
+    jax2onnx does not know this release of JAX.
     """
     import jax2onnx
 
     from jaxnn.interop import onnx_layout, onnx_pooling
 
     model = trained.model
-    with precision.activate("float32"), conv_method("lax"), _quiet("jax2onnx", "onnx_ir"), onnx_pooling.lowered():
+    with (
+        precision.activate("float32"),
+        conv_method("lax"),
+        _quiet("jax2onnx", "onnx_ir"),
+        onnx_pooling.lowered(),
+        _saying_if_versions_do_not_fit(),
+    ):
         traced = jax2onnx.to_onnx(
             lambda x: model(x),  # type: ignore[operator]
             [("batch", *trained.input_shape)],
@@ -65,7 +73,9 @@ def described(model: Any, of: Description, layout: Layout) -> bytes:
     if of.is_image:
         normalization = {"scale": 255, "mean": spec.mean, "std": spec.std}  # (pixel / scale - mean) / std
     else:
-        normalization = {"standardize": spec.standardize}  # columns, by the training data
+        # (column - mean) / std, 0 where std is 0; without mean and std for a run that does not know its data's
+        known = {} if of.scaling is None else dataclasses.asdict(of.scaling)
+        normalization = {"standardize": spec.standardize} | known
     metadata = {
         "classes": of.classes,
         "normalization": normalization,
@@ -90,6 +100,19 @@ def runner(file: bytes, layout: Layout) -> Callable[[np.ndarray], np.ndarray]:
         return np.asarray(session.run(["output"], {"input": in_layout(inputs, layout)})[0])
 
     return run
+
+
+@contextlib.contextmanager
+def _saying_if_versions_do_not_fit() -> Iterator[None]:
+    """jax2onnx reaches into JAX, whose insides change from release to release."""
+    try:
+        yield
+    except (AttributeError, ImportError, TypeError) as error:
+        versions = [f"{name} {importlib.metadata.version(name)}" for name in ("jax2onnx", "jax")]
+        raise UserError(
+            f"ONNX: {' and '.join(versions)} do not fit together ({first_line(error)}); "
+            "pip install --upgrade 'jaxnn[onnx]'"
+        ) from error
 
 
 @contextlib.contextmanager

@@ -34,7 +34,7 @@ class _Pools(nnx.Module):
 @pytest.mark.parametrize("layout", ["nchw", "nhwc"])
 def test_pooling(layout: Layout) -> None:
     recipe = recipes.get("cifar-cnn")
-    trained = Trained(recipe, ("a", "b"), (27, 32, 3), _Pools())
+    trained = Trained(recipe, ("a", "b"), (27, 32, 3), model=_Pools())
     file = onnx.convert(trained, layout)
     inputs = agreement.examples(trained, None)
     runners = {"JAX": agreement.jax_runner(trained), "ONNX Runtime": onnx.runner(file, layout)}
