@@ -4,6 +4,7 @@ import errno
 import logging
 import os
 import sys
+import warnings
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
@@ -27,15 +28,19 @@ def reason(error: BaseException) -> str:
 
 
 def silence() -> None:
-    """Keeps orbax from printing: a report of each save, and after a failure what its unfinished writes run into."""
+    """Keeps orbax from printing: a report of each save, and after a failure what its unfinished reads and writes run
+    into. To be called before each use, as a test or a caller may have set other filters; a second call changes nothing.
+    """
     absl.logging.set_verbosity(absl.logging.FATAL)
-    logging.getLogger("asyncio").addFilter(_is_not_of_orbax)  # a second time it changes nothing
+    logging.getLogger("asyncio").addFilter(_is_not_of_orbax)
+    warnings.filterwarnings("ignore", r"coroutine '\w+Handler\.\w+' was never awaited", RuntimeWarning)
     if sys.unraisablehook is not _Unraisable.hook:
         _Unraisable.before, sys.unraisablehook = sys.unraisablehook, _Unraisable.hook
 
 
 def _is_not_of_orbax(record: logging.LogRecord) -> bool:
-    return "orbax" not in record.getMessage()
+    message = record.getMessage()
+    return "orbax" not in message and "tensorstore" not in message
 
 
 class _Unraisable:

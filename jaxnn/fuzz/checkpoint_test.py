@@ -1,6 +1,8 @@
 """A run's checkpoint, given anything: what a forger writes has the right checksums."""
 
+import gc
 import json
+import logging
 import shutil
 import tempfile
 from functools import cache
@@ -144,6 +146,22 @@ READERS = {"checkpoint": Reader(st.deferred(_cases), _read, "checkpoints")}
 
 def test_anything_is_read_or_refused(tmp_path: Path) -> None:
     property_of(READERS["checkpoint"], tmp_path, examples=20)()
+
+
+def test_what_orbax_left_undone_is_not_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Coroutines that were never started complain when they are collected, and so do failed tasks, now and then."""
+    file = "state/_METADATA"
+    document = json.loads(_valid()[file])
+    [*_, leaf] = document["tree_metadata"].values()
+    leaf["value_metadata"]["value_type"] = None
+    with guarded():
+        with pytest.raises(UserError, match="no checkpoint .* can be read"):
+            _read({file: json.dumps(document).encode()}, tmp_path)
+        gc.collect()
+    told = "Task exception was never retrieved: ValueError('OUT_OF_RANGE [tensorstore_spec={}]')", "of another library"
+    for message in told:
+        logging.getLogger("asyncio").error(message)
+    assert caplog.messages == ["of another library"]
 
 
 @pytest.mark.parametrize(("shape", "chunk"), [((2**40,), (2**20,)), ((2,), (2**40,))])
