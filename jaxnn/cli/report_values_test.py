@@ -15,7 +15,7 @@ from PIL import Image
 
 from jaxnn import recipes, report
 from jaxnn.cli import report_plots
-from jaxnn.report import Evidence, Predictions, Series, chart, pixels
+from jaxnn.report import Evidence, Predictions, Series, chart, pixels, words
 from jaxnn.report.filters import Filters
 from jaxnn.run_dir import RunDir
 
@@ -181,3 +181,9 @@ def test_no_file_name_becomes_markup(made: Made, tmp_path: Path) -> None:
     page = report.render(series, evidence)
     assert "3 runs compared" in page  # two seeds, and another
     assert page.count("<script>") == 1 and "&lt;script&gt;x" in page and "&lt;script&gt;y" in page
+
+
+def test_an_environment_without_what_has_no_place_there() -> None:
+    data = {"name": "t", "test_examples": 3, "classes": ["a", "b"], "scaling": {"mean": [0.5], "std": [2.0]}}
+    shown = words.surroundings({"python": "3.12.1", "mesh": None, "data": data})
+    assert shown == {"machine": {"python": "3.12.1"}, "data": {"name": "t", "test examples": "3"}}

@@ -96,13 +96,15 @@ def tables(recipe: Recipe) -> dict[str, dict[str, str]]:
 
 
 def surroundings(environment: dict[str, Any]) -> dict[str, dict[str, str]]:
-    """environment.json by group, without the class names, which the tables have."""
+    """environment.json by group, without the class names, which the tables have, and the numbers of each column."""
     single, groups = {}, {}
     for key, value in environment.items():
         label = key.replace("_", " ")
         if isinstance(value, dict):
             groups[label] = {
-                str(name).replace("_", " "): inline(item) for name, item in value.items() if name != "classes"
+                str(name).replace("_", " "): inline(item)
+                for name, item in value.items()
+                if name not in ("classes", "scaling")
             }
         elif value not in (None, ""):
             single[label] = inline(value)
