@@ -2,7 +2,7 @@
 and of `lesson --framework torch` and `doctor`.
 
     python -m torchref train --out PATH [--resume] [--checkpoint-every N] < recipe.json
-    torchrun --nproc-per-node N -m torchref train --out PATH [...] --recipe recipe.json
+    torchrun --nproc-per-node N -m torchref train --out PATH [...] --recipe recipe.json | --resume
     python -m torchref evaluate --run PATH [--checkpoint newest] [--split test] [--data-dir DIR]
     python -m torchref predict --run PATH [--checkpoint newest] IMAGE... | --folder DIR
     python -m torchref export --run PATH [--checkpoint newest] --folder DIR [--layout nchw] [--opset 18]
@@ -15,6 +15,7 @@ and 143 interrupted.
 """
 
 import argparse
+import contextlib
 import json
 import os
 import signal
@@ -24,6 +25,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from pydantic_core import from_json
 
 from jaxnn import checkpoint_choice, course, data
 from jaxnn.checkpoint_policy import CheckpointPolicy
@@ -112,7 +114,9 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m torchref")
     commands = parser.add_subparsers(dest="command", required=True)
     training = commands.add_parser("train", help="train the recipe on standard input, or in a file")
-    training.add_argument("--recipe", type=Path, help="a file of it: torchrun gives its processes no input")
+    training.add_argument(
+        "--recipe", type=Path, help="a file of it, a run's too: torchrun gives its processes no input"
+    )
     training.add_argument("--out", type=Path, required=True)
     training.add_argument("--resume", action="store_true")
     training.add_argument("--checkpoint-every", metavar="STEPS|SECONDSs")
@@ -141,7 +145,7 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
 
 def _train(options: argparse.Namespace, signals: _Signals) -> None:
     with distributed.joined() as ranks:
-        recipe = ranks.in_turn(lambda: _read(options.recipe))
+        recipe = ranks.in_turn(lambda: _read(options))
         dataset = ranks.in_turn(lambda: data.load_for(recipe))
         signals.training = True
         _emit("ready")  # from now on a signal saves before it ends
@@ -160,15 +164,28 @@ def _train(options: argparse.Namespace, signals: _Signals) -> None:
         _emit("result", **row)
 
 
-def _read(file: Path | None) -> Recipe:
-    if file is not None:
-        try:
-            return Recipe.from_json(file.read_text(), where=str(file))
-        except OSError as error:
-            raise UserError(f"--recipe {file}: {error.strerror}") from error
-    if distributed.launched() > 1:
-        raise UserError("the processes of torchrun get no standard input; name the recipe's file with --recipe")
-    return Recipe.from_json(sys.stdin.read(), where="the recipe on standard input")
+def _read(options: argparse.Namespace) -> Recipe:
+    """The recipe to train: of --recipe, of the run that goes on, or of standard input."""
+    if options.recipe is not None:
+        return _read_file(options.recipe)
+    if distributed.launched() == 1:
+        return Recipe.from_json(sys.stdin.read(), where="the recipe on standard input")
+    if options.resume:
+        return _trained(options.out)[1]
+    raise UserError("the processes of torchrun get no standard input; name the recipe's file with --recipe")
+
+
+def _read_file(file: Path) -> Recipe:
+    """A recipe alone, or with the framework beside it, as a run keeps it: here that is PyTorch whatever it says."""
+    try:
+        text = file.read_bytes()
+    except OSError as error:
+        raise UserError(f"--recipe {file}: {error.strerror}") from error
+    with contextlib.suppress(ValueError):  # no JSON: said below
+        document = from_json(text)
+        if isinstance(document, dict) and document.pop("framework", None) is not None:
+            text = json.dumps(document)
+    return Recipe.from_json(text, where=str(file))
 
 
 def _evaluate(options: argparse.Namespace) -> None:

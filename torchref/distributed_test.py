@@ -23,14 +23,16 @@ _ENDLESS = Recipe(
 )
 
 
-def _start(recipe: Recipe, folder: Path, *options: str) -> list[subprocess.Popen[str]]:
+def _start(recipe: Recipe | None, folder: Path, *options: str) -> list[subprocess.Popen[str]]:
     """Two processes that train ``recipe`` in ``folder``/run; the first one's standard output is to be read."""
     file = folder / "recipe.json"
-    file.write_text(recipe.to_json())
+    if recipe is not None:
+        file.write_text(recipe.to_json())
+        options = (*options, "--recipe", str(file))
     with socket.socket() as free:
         free.bind(("localhost", 0))
         port = str(free.getsockname()[1])
-    command = [sys.executable, "-m", "torchref", "train", "--recipe", str(file), "--out", str(folder / "run"), *options]
+    command = [sys.executable, "-m", "torchref", "train", "--out", str(folder / "run"), *options]
     place = {"WORLD_SIZE": "2", "MASTER_ADDR": "localhost", "MASTER_PORT": port, "OMP_NUM_THREADS": "1"}
     return [
         subprocess.Popen(
@@ -83,6 +85,11 @@ def test_one_that_is_asked_to_stop_stops_all_at_one_step(tmp_path: Path) -> None
     # Its last checkpoint is taken up by both; an epoch later they have trained all there is.
     (code, events, err), _ = map(_ended, _start(_ENDLESS.replace(epochs=len(rows) + 1), tmp_path, "--resume"))
     assert code == 0 and events[-1]["epoch"] == len(rows) + 1, err
+    # The run has its recipe: it need not be named again.
+    (code, again, err), _ = map(_ended, _start(None, tmp_path, "--resume"))
+    assert code == 0 and again[-1] == events[-1], err
+    (code, refused, _), _ = map(_ended, _start(None, tmp_path))
+    assert code == 2 and "--recipe" in refused[-1]["message"]
 
 
 @pytest.mark.slow

@@ -90,6 +90,29 @@ def test_errors_are_events(child: _Child, recipe: Recipe, tmp_path: Path) -> Non
     assert got == 2 and "not a run directory" in events[0]["message"]
 
 
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        (b"{recipe}", None),
+        (b'{"framework": "jax", {recipe}', None),  # a run's
+        (b'{"framework": "jax", "colour": 1, {recipe}', "colour"),
+        (b"[1]", "not a valid recipe"),
+        (b"PK\x03\x04\xff", "not a valid recipe"),
+        (None, "No such file"),
+    ],
+)
+def test_recipe_files(text: bytes | None, says: str | None, child: _Child, recipe: Recipe, tmp_path: Path) -> None:
+    file, out, fields = tmp_path / "recipe.json", tmp_path / "run", recipe.to_json().encode()
+    if text is not None:
+        file.write_bytes(text.replace(b", {recipe}", b"," + fields[1:]).replace(b"{recipe}", fields))
+    code, events = child("train", "--recipe", file, "--out", out)
+    if says is None:
+        assert code == 0 and RunDir(out).read_recipe() == (recipe, "torch")
+    else:
+        assert code == 2 and str(file) in events[-1]["message"] and says in events[-1]["message"]
+        assert not out.exists()
+
+
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_signals_leave_a_run_to_resume(
     number: signal.Signals, code: int, child: _Child, recipe: Recipe, tmp_path: Path

@@ -147,7 +147,7 @@ class Recipe:
         return json.dumps(dataclasses.asdict(self), indent=2)
 
     @classmethod
-    def from_json(cls, text: str, *, where: str) -> "Recipe":
+    def from_json(cls, text: str | bytes, *, where: str) -> "Recipe":
         """The recipe in ``text``. Raises UserError that names the first offending field of ``where``."""
         try:
             return _ADAPTER.validate_json(text, extra="forbid")
