@@ -40,6 +40,13 @@ class _Facts:
 _FACTS = pydantic.TypeAdapter(_Facts)
 
 
+def saved_steps(folder: Path) -> list[int]:
+    """The steps after which there is a checkpoint in ``folder``, readable or not, ascending."""
+    if not folder.is_dir():
+        return []
+    return sorted(int(path.name) for path in folder.iterdir() if path.name.isdecimal() and path.is_dir())
+
+
 class Saved(NamedTuple):
     """A checkpoint: ``record`` is what the epoch had measured by then, None if that is not known."""
 
@@ -76,7 +83,7 @@ class Checkpoints:
     def steps(self) -> list[int]:
         """The steps saved, ascending."""
         self.wait()
-        return self._steps()
+        return saved_steps(self.folder)
 
     @property
     def best(self) -> int | None:
@@ -160,11 +167,6 @@ class Checkpoints:
             self._orbax.close()
             self._arrays.close()
 
-    def _steps(self) -> list[int]:
-        if not self.folder.is_dir():
-            return []
-        return sorted(int(path.name) for path in self.folder.iterdir() if path.name.isdecimal() and path.is_dir())
-
     def _remove(self, step: int) -> None:
         """At once for whoever reads it, as they were written."""
         hidden = self.folder / f".{step}.removed"
@@ -172,7 +174,7 @@ class Checkpoints:
         shutil.rmtree(hidden)
 
     def _best(self) -> int | None:
-        known = {step: _facts(self.folder / str(step)) for step in self._steps()}
+        known = {step: _facts(self.folder / str(step)) for step in saved_steps(self.folder)}
         scores = {
             step: facts.test_accuracy for step, facts in known.items() if facts and facts.test_accuracy is not None
         }
@@ -206,7 +208,7 @@ class Checkpoints:
             os.replace(temporary, final)
             sync_folder(self.folder)
             best = self._best()
-            others = [step for step in self._steps() if step != best]
+            others = [step for step in saved_steps(self.folder) if step != best]
             for step in others[: -self._keep]:
                 self._remove(step)
         except Exception as error:  # orbax and tensorstore raise many kinds

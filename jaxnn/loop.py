@@ -11,7 +11,7 @@ import jax
 import numpy as np
 
 from jaxnn import device_mesh, environment, experiment, hosts, nonfinite, precision
-from jaxnn.checkpoint import Checkpoints
+from jaxnn.checkpoint import Checkpoints, saved_steps
 from jaxnn.checkpoint_choice import Choice
 from jaxnn.checkpoint_policy import CheckpointPolicy
 from jaxnn.data import Dataset
@@ -88,7 +88,8 @@ def train_together(
         if wanted is not None and batches.batch_size < wanted:
             hooks.notice(f"batch size {wanted} shrinks to {batches.batch_size}, the whole training set")
         for job, member in zip(jobs, members, strict=True):
-            if job.recipe.weights is not None and not (resume and job.run.exists()):
+            goes_on = resume and job.run.exists() and saved_steps(job.run.checkpoints)
+            if job.recipe.weights is not None and not goes_on:
                 initial_weights.load(member.model, job.recipe, hooks.notice)
         for job in jobs:
             stack.enter_context(job.run.locked())
@@ -114,9 +115,8 @@ def train_together(
             if not old:
                 job.run.create(job.recipe, "jax")
             if not old or job.run.data_fingerprint() is None:  # imported without its data, which it has from now on
-                job.run.write_environment(
-                    environment.describe(job.dataset, devices.shape) | {"trained_together": len(todo)}
-                )
+                program = {"trained_together": len(todo), "memory_limit": memory_limit}  # another one rounds otherwise
+                job.run.write_environment(environment.describe(job.dataset, devices.shape) | program)
         for group in in_step(todo):
             together = max(lane.run.trained_together() for lane in group) if len(jobs) > 1 else 1
             fillers = [filler(jobs[0], group[0], dtypes) for _ in range(together - len(group))]

@@ -40,7 +40,7 @@ def explain(
     error = failed.failure
     assert error is not None
     member = experiment.member(job.recipe, job.dataset, dtypes, mesh)
-    if job.recipe.weights is not None:
+    if job.recipe.weights is not None and not failed.checkpoints.steps:
         initial_weights.load(member.model, job.recipe, lambda text: None)
     lane = Lane(member, job.run, failed.checkpoints, dtypes, filler=True)
     lane.rewind(lambda text: None)

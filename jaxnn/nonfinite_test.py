@@ -10,6 +10,7 @@ import pytest
 from jaxnn import bad_batch, data, loop, recipes
 from jaxnn.data import Dataset, Split
 from jaxnn.errors import NonFiniteLossError
+from jaxnn.interop import export_run, weights
 from jaxnn.recipe import Recipe
 from jaxnn.run_dir import RunDir
 
@@ -47,6 +48,19 @@ def test_the_first_bad_tensor_is_named_and_its_batch_kept(value: float, dispatch
         np.testing.assert_array_equal(batch["labels"], dataset.train.labels[30:40])
         np.testing.assert_allclose(batch["inputs"], dataset.train.inputs[30:40], rtol=1e-6)
         assert (batch["epoch"], batch["step"]) == (1, 4)
+
+
+def test_a_resumed_run_needs_its_file_of_weights_no_more(tmp_path: Path) -> None:
+    of, dataset, run = recipe(steps=3), data.prepare(table(value=np.nan), recipe().input), RunDir(tmp_path / "run")
+    loop.train(of, dataset, run)
+    file = tmp_path / "w.safetensors"
+    weights.write(file, export_run.weights_of(run, of, "jax", print))
+    of = of.replace(weights=str(file))
+    loop.train(of, dataset, run)
+    file.unlink()
+    with pytest.raises(NonFiniteLossError) as stopped:
+        loop.train(of.replace(steps=6), dataset, run, resume=True)
+    assert stopped.value.step == 4 and stopped.value.cause.startswith("the inputs (float64, 10x4)")
 
 
 def test_weights_that_an_update_spoils(tmp_path: Path) -> None:

@@ -15,64 +15,27 @@ import contextlib
 import datetime
 import errno
 import json
-import math
 import os
 import platform
 import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, Protocol
+from typing import Any, Literal, Protocol
 
 import filelock
-import pydantic
 from pydantic_core import from_json
 
-from jaxnn import metrics_rows
+from jaxnn import environment_file, metrics_rows
+from jaxnn.environment_file import TrainedOn
 from jaxnn.errors import Interrupted as Interrupted
 from jaxnn.errors import NonFiniteLossError as NonFiniteLossError
 from jaxnn.errors import UserError
 from jaxnn.files import require_writable, sync, write_atomically
+from jaxnn.mesh_shape import MeshShape
 from jaxnn.recipe import Recipe
-from jaxnn.scaling import Scaling
 
 Framework = Literal["jax", "torch"]
-
-
-class TrainedOn(NamedTuple):
-    """What a run knows of its data: ``input_shape`` (height, width, channels) or (features,) of a prepared example;
-    ``scaling``: of standardized columns, if the run knows it."""
-
-    name: str
-    classes: tuple[str, ...]
-    input_shape: tuple[int, ...]
-    examples: int
-    scaling: Scaling | None
-
-
-_Size = pydantic.PositiveInt
-
-
-@dataclass(frozen=True)
-class _DataRecord:
-    """What is needed of ``Dataset.record``."""
-
-    name: str
-    classes: tuple[str, ...]
-    input_shape: tuple[_Size] | tuple[_Size, _Size, _Size]  # of a table, of images
-    train_examples: pydantic.NonNegativeInt
-    test_examples: pydantic.NonNegativeInt
-    fingerprint: str | None
-    scaling: Scaling | None = None
-
-    def __post_init__(self) -> None:
-        if self.scaling is not None and self.input_shape != (len(self.scaling.mean),):
-            raise ValueError(f"the scaling of {len(self.scaling.mean)} columns, but inputs are {self.input_shape}")
-
-
-@dataclass(frozen=True)
-class _Environment:
-    data: _DataRecord
 
 
 class _Data(Protocol):
@@ -81,8 +44,6 @@ class _Data(Protocol):
     def require_same(self, fingerprint: str, run: object) -> None: ...
 
 
-# Pydantic's reader of JSON, unlike json's, refuses what is nested too deeply as it refuses all else.
-_ENVIRONMENT = pydantic.TypeAdapter(_Environment)
 _NO_LOCKS = (errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP)  # what flock says where there are none
 
 
@@ -199,44 +160,34 @@ class RunDir:
 
     def read_environment(self) -> dict[str, Any]:
         """What ``write_environment`` wrote, "data" only if it can be relied on; empty if it is gone or unreadable."""
-        try:
-            text = self.environment_file.read_bytes()
-            found = from_json(text)
-        except (OSError, ValueError):
-            return {}
-        if not isinstance(found, dict):
-            return {}
-        try:
-            _ENVIRONMENT.validate_json(text, strict=True)
-        except ValueError:
-            found.pop("data", None)
-        return found
+        return environment_file.read(self.environment_file)
 
-    def trained_on(self) -> "TrainedOn":
+    def trained_on(self) -> TrainedOn:
         """The data on which the run began, without them. Raises UserError if the record is gone or unreadable."""
-        record = self.read_environment().get("data")
-        if record is None:
+        found = environment_file.trained_on(self.read_environment())
+        if found is None:
             raise UserError(f"{self.environment_file} does not say what the run was trained on; train it anew")
-        classes, shape = tuple(record["classes"]), tuple(record["input_shape"])
-        scaling = record.get("scaling")
-        if scaling is not None:
-            scaling = Scaling(tuple(scaling["mean"]), tuple(scaling["std"]))
-        return TrainedOn(record["name"], classes, shape, record["train_examples"], scaling)
+        return found
 
     def data_fingerprint(self) -> str | None:
         """That of the data on which the run began; None if the record is gone or unreadable."""
         return self.read_environment().get("data", {}).get("fingerprint")
 
+    def memory_limit(self) -> int | None:
+        """The bytes above which the run began to stream a split; None: the default, or not known."""
+        return environment_file.memory_limit(self.read_environment())
+
+    def mesh(self) -> MeshShape | None:
+        """The devices of one process on which the run began; None: one, those of several processes, or not known."""
+        return environment_file.mesh(self.read_environment())
+
     def trained_together(self) -> int:
         """The number of runs in the program that began to train this one; 1 if that is not known."""
-        found = self.read_environment().get("trained_together")
-        return found if type(found) is int and found > 0 else 1
+        return environment_file.trained_together(self.read_environment())
 
     def require_shares(self, devices: int) -> None:
         """Raises UserError if the run began on another number of devices: BatchNorm would normalize other shares."""
-        mesh = self.read_environment().get("mesh")
-        sizes = mesh.values() if isinstance(mesh, dict) else ()
-        before = math.prod(size for size in sizes if type(size) is int)
+        before = environment_file.devices(self.read_environment())
         if before != devices:
             raise UserError(
                 f"--resume: with --batch-norm local {self.path} goes on with {before} devices, as it began, and not "

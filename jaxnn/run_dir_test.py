@@ -92,6 +92,29 @@ def test_a_file_system_without_locks_is_named(run: RunDir, number: int, monkeypa
 
 
 @pytest.mark.parametrize(
+    ("written", "memory_limit", "mesh"),
+    [
+        ({}, None, None),
+        ({"memory_limit": None, "mesh": None}, None, None),
+        ({"memory_limit": 0}, 0, None),
+        ({"memory_limit": -1}, None, None),
+        ({"memory_limit": "all", "mesh": [8]}, None, None),
+        ({"mesh": {"data": 8, "model": 1}, "processes": 1}, None, "data=8"),
+        ({"mesh": {"data": 4, "model": 2}, "processes": 1}, None, "data=4,model=2"),
+        ({"mesh": {"data": 4, "model": 2}, "processes": 2}, None, None),
+        ({"mesh": {"data": 0, "model": 2}, "processes": 1}, None, None),
+        ({"mesh": {"data": 2}, "processes": 1}, None, None),
+    ],
+)
+def test_the_program_in_which_a_run_began(
+    run: RunDir, written: dict[str, object], memory_limit: int | None, mesh: str | None
+) -> None:
+    run.write_environment(written)
+    assert run.memory_limit() == memory_limit
+    assert (None if run.mesh() is None else str(run.mesh())) == mesh
+
+
+@pytest.mark.parametrize(
     ("mesh", "devices", "goes_on"),
     [
         (None, 1, True),

@@ -1,5 +1,6 @@
 """Runs that start from a file of weights, in both frameworks: the same training, also with a last layer of its own."""
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from jaxnn.errors import UserError
 from jaxnn.interop import export_run, weights
 from jaxnn.interop.state_dict import state_dict
 from jaxnn.recipe import Recipe
-from jaxnn.run_dir import RunDir
+from jaxnn.run_dir import Framework, RunDir
 from jaxnn.torch_random import TorchGenerator
 
 TOLERANCE = 1e-12
@@ -65,6 +66,21 @@ def test_a_resumed_run_does_not_need_the_file_any_more(tmp_path: Path) -> None:
     file.unlink()
     loop.train(recipe.replace(steps=30), dataset, run, resume=True)
     assert run.read_metrics()[-1]["step"] == 30
+
+
+@pytest.mark.parametrize("framework", ["jax", "torch"])
+def test_a_run_without_a_checkpoint_starts_from_the_file_again(framework: Framework, tmp_path: Path) -> None:
+    file, whole, killed = tmp_path / "w.pt", RunDir(tmp_path / "whole"), RunDir(tmp_path / "killed")
+    train = loop.train if framework == "jax" else torchref.loop.train
+    recipe, dataset = _recipe(weights=str(file))
+    _weights(file, recipe, outputs=10)
+    for run in (whole, killed):
+        train(recipe, dataset, run)
+    shutil.rmtree(killed.checkpoints)
+    killed.write_metrics([])
+    train(recipe, dataset, killed, resume=True)
+    expected, found = (export_run.weights_of(run, recipe, framework, _ignore) for run in (whole, killed))
+    assert all(np.array_equal(found[key], value) for key, value in expected.items())
 
 
 @pytest.mark.parametrize("train", [loop.train, torchref.loop.train])

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from jaxnn.cli import backends, main
+from jaxnn.cli import backends, main, train
 from jaxnn.run_dir import RunDir
 
 DIGITS = ["train", "mnist-mlp", "--dataset", "digits"]
@@ -114,6 +114,27 @@ def test_train_then_evaluate_then_resume(run: Path, capsys: pytest.CaptureFixtur
     assert "finished already" in capsys.readouterr().out
     assert main(["train", "mnist-mlp", "--resume", "--out", str(run), "--epochs", "3", "--json"]) == 0
     assert json.loads(capsys.readouterr().out.splitlines()[-1])["epoch"] == 3
+
+
+@pytest.mark.parametrize(
+    ("more", "limit", "mesh"),
+    [
+        ([], 1000, "data=2"),
+        (["--memory-limit", "1", "--mesh", "data=1"], 2**30, "data=1"),
+        (["--distributed"], 1000, None),  # of the processes that are there now
+    ],
+)
+def test_a_run_goes_on_in_the_program_it_began_in(
+    more: list[str], limit: int, mesh: str | None, tmp_path: Path
+) -> None:
+    out = tmp_path / "run"
+    began = [*DIGITS, "--steps", "2", "--memory-limit", str(1000 / 2**30), "--out", str(out)]
+    assert main(began) == 0 and RunDir(out).memory_limit() == 1000
+    record = json.loads((out / "environment.json").read_text())
+    (out / "environment.json").write_text(json.dumps(record | {"mesh": {"data": 2, "model": 1}, "processes": 1}))
+    options = train._read(["--resume", "--out", str(out), *more])
+    assert (options.memory_limit_bytes, options.devices.mesh) == (limit, mesh)
+    assert train._read([*DIGITS[1:], "--out", str(out), "--overwrite"]).memory_limit is None
 
 
 def test_a_run_is_not_touched_without_leave(

@@ -142,9 +142,10 @@ def _read(argv: list[str]) -> Options:
     named = argv[0] if argv and not argv[0].startswith("-") else None
     out = value_of("--out", argv)
     resumed = RunDir(Path(out)) if out is not None and has("--resume", argv) else None
-    framework: Framework = "jax"
+    began: dict[str, Any] = {}
     if resumed is not None and resumed.exists():
         recipe, framework = resumed.read_recipe()
+        began = {"framework": framework} | _program(resumed, distributed=has("--distributed", argv))
         if named not in (None, recipe.name):
             raise UserError(f"--resume: {out} is a run of recipe {recipe.name!r}, not {named!r}")
     elif named is not None:
@@ -155,7 +156,7 @@ def _read(argv: list[str]) -> Options:
         raise UserError(f"{out} has no recipe.json to go on with; name the recipe to start it: `jaxnn train RECIPE`")
     else:
         raise UserError("name a recipe: `jaxnn train RECIPE`; `jaxnn recipes` lists them")
-    default = Options(recipe=recipe, framework=framework)
+    default = Options(recipe=recipe, **began)
     prog = f"jaxnn train {named or 'RECIPE'}"
     arguments = argv if named is None else argv[1:]
     options = parse(Options, [*arguments, *_image_size(argv, recipe)], prog=prog, default=default)
@@ -171,6 +172,15 @@ def _read(argv: list[str]) -> Options:
     if options.resume and options.out is None:
         raise UserError("--resume needs --out RUN, the run to continue")
     return options
+
+
+def _program(run: RunDir, *, distributed: bool) -> dict[str, Any]:
+    """The options that make the program in which a run began: another one adds in another order."""
+    limit, mesh = run.memory_limit(), run.mesh()
+    return {
+        "memory_limit": None if limit is None else limit / 2**30,
+        "devices": DeviceOptions(mesh=None if mesh is None or distributed else str(mesh)),
+    }
 
 
 def _image_size(argv: list[str], recipe: Recipe) -> list[str]:
