@@ -150,8 +150,7 @@ def _global(leaf: Any, sharding: NamedSharding) -> jax.Array:
 
 def _counted(devices: list[Any]) -> str:
     count = f"{len(devices)} ({devices[0].device_kind})"
-    if not hosts.many():
-        count += f"; use --mesh data={len(devices)}"
-    if devices[0].platform == "cpu":
-        count += ", or to try it on a CPU set XLA_FLAGS=--xla_force_host_platform_device_count=N"
-    return count + (f"; all of the {jax.process_count()} processes take part" if hosts.many() else "")
+    if hosts.many():
+        return f"{count}; all of the {jax.process_count()} processes take part"
+    simulated = ", or XLA_FLAGS=--xla_force_host_platform_device_count=N to try it on a CPU"
+    return f"{count}; use --mesh data={len(devices)}{simulated if devices[0].platform == 'cpu' else ''}"

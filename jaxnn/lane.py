@@ -175,16 +175,24 @@ class Lane:
         self._drop_rows()
         if not self.finished and self.position.done == 0 and self.steps_done == self.member.total:
             raise UserError(f"{self.run.metrics_file} has lost its last row; `jaxnn evaluate {self.run.path}` works")
+        if lost := self._lost_rows():
+            rows = "a row, that" if len(lost) == 1 else f"{len(lost)} rows, the first that"
+            notice(f"{self.run.metrics_file} has lost {rows} of epoch {lost[0]}; training goes on without")
         self.run.write_recipe(self.member.recipe, "jax")
         self.run.write_metrics(self.rows)
 
-    def reaches(self, step: int) -> bool:
-        """Whether the run is after ``step`` steps, or has a checkpoint of then, to which it goes back."""
+    def reaches(self, step: int, notice: Callable[[str], None]) -> bool:
+        """Whether the run is after ``step`` steps, or has a readable checkpoint of then, to which it goes back."""
         if self.steps_done == step:
             return True
         if step not in self.checkpoints.steps:
             return False
-        self._go_to(self.checkpoints.restore(step, tuple(self.state), self.position.arrays()))
+        try:
+            saved = self.checkpoints.restore(step, tuple(self.state), self.position.arrays())
+        except UserError as damaged:
+            notice(f"{damaged}; {self.run.path} goes on from step {self.steps_done} by itself")
+            return False
+        self._go_to(saved)
         self._drop_rows()
         self.run.write_metrics(self.rows)
         return True
@@ -198,6 +206,11 @@ class Lane:
         self.member.schedule.restore(saved.position["schedule"])
         # Of steps that were taken elsewhere nothing is known: their losses are as those of steps to come.
         self.position = Position.from_record(saved.position, **(saved.record or self.position.arrays()))
+
+    def _lost_rows(self) -> list[int]:
+        """The epochs whose rows are not there; an imported run may have none of what was trained elsewhere."""
+        there = {row["epoch"] for row in self.rows}
+        return sorted(set(range(min(there), self.position.epoch)) - there) if there else []
 
     def _drop_rows(self) -> None:
         """Drops the rows of what will be trained again."""
@@ -220,11 +233,11 @@ def filler(job: Job, beside: Lane, dtypes: Dtypes) -> Lane:
     return Lane(experiment.member(job.recipe, job.dataset, dtypes), beside.run, beside.checkpoints, dtypes, filler=True)
 
 
-def in_step(lanes: list[Lane]) -> list[list[Lane]]:
+def in_step(lanes: list[Lane], notice: Callable[[str], None]) -> list[list[Lane]]:
     """The runs that can go on from the same step, together."""
     groups = []
     while lanes:
         step = min(lane.steps_done for lane in lanes)
-        groups.append([lane for lane in lanes if lane.reaches(step)])
+        groups.append([lane for lane in lanes if lane.reaches(step, notice)])
         lanes = [lane for lane in lanes if lane not in groups[-1]]
     return groups

@@ -117,7 +117,7 @@ def train_together(
             if not old or job.run.data_fingerprint() is None:  # imported without its data, which it has from now on
                 program = {"trained_together": len(todo), "memory_limit": memory_limit}  # another one rounds otherwise
                 job.run.write_environment(environment.describe(job.dataset, devices.shape) | program)
-        for group in in_step(todo):
+        for group in in_step(todo, hooks.notice):
             together = max(lane.run.trained_together() for lane in group) if len(jobs) > 1 else 1
             fillers = [filler(jobs[0], group[0], dtypes) for _ in range(together - len(group))]
             group.extend(fillers)

@@ -157,6 +157,18 @@ def _crash_in_epoch_3(end_epoch: Any) -> Any:
     return crash
 
 
+def test_lost_rows_are_said(digits: Dataset, tmp_path: Path) -> None:
+    of = recipe(epochs=5)
+    dataset, run = prepared(of, digits), RunDir(tmp_path)
+    loop.train(of.replace(epochs=4), dataset, run)
+    rows = run.read_metrics()
+    run.write_metrics([rows[0], rows[3]])
+    notices: list[str] = []
+    loop.train(of, dataset, run, resume=True, hooks=Hooks(notice=notices.append))
+    assert notices == [f"{run.metrics_file} has lost 2 rows, the first that of epoch 2; training goes on without"]
+    assert [row["epoch"] for row in run.read_metrics()] == [1, 4, 5]
+
+
 def test_fewer_steps_than_were_trained_are_refused(digits: Dataset, tmp_path: Path) -> None:
     of = recipe()
     dataset, run = prepared(of, digits), RunDir(tmp_path)

@@ -136,9 +136,13 @@ def whole(small: Dataset, tmp_path_factory: pytest.TempPathFactory) -> list[Job]
     return group
 
 
-@pytest.mark.parametrize("last", [8, 7, 6, 0], ids=["in step", "one ahead", "at the best", "without a common step"])
+@pytest.mark.parametrize(
+    ("last", "damaged"),
+    [(8, None), (7, None), (6, None), (0, None), (7, 7)],
+    ids=["in step", "one ahead", "at the best", "without a common step", "a damaged common step"],
+)
 def test_stopped_and_resumed_ends_with_the_same_bits(
-    last: int, whole: list[Job], small: Dataset, tmp_path: Path
+    last: int, damaged: int | None, whole: list[Job], small: Dataset, tmp_path: Path
 ) -> None:
     """Also where a crash between two runs' checkpoints left one run behind."""
     broken = jobs(to_be_stopped(), small, tmp_path)
@@ -148,9 +152,14 @@ def test_stopped_and_resumed_ends_with_the_same_bits(
     with Checkpoints(broken[1].run.checkpoints) as checkpoints:
         assert checkpoints.steps == [6, 7, 8]  # the best, and the newest two
         checkpoints.discard_after(last)
-    epochs: list[int] = []
-    loop.train_together(broken, resume=True, hooks=Hooks(epoch=lambda rows: epochs.append(len(rows))))
-    assert epochs == ([2, 2] if last else [1, 1, 1, 1, 1])
+    if damaged is not None:
+        (broken[0].run.checkpoints / str(damaged) / "checkpoint.json").unlink()
+    epochs, notices = list[int](), list[str]()
+    loop.train_together(
+        broken, resume=True, hooks=Hooks(notice=notices.append, epoch=lambda rows: epochs.append(len(rows)))
+    )
+    assert epochs == ({0: [1] * 5, 7: [1] * 4}[last] if damaged is not None or last == 0 else [2, 2])
+    assert ["goes on from step 8 by itself" in notice for notice in notices] == [True] * (damaged is not None)
     for job, other in zip(whole, broken, strict=True):
         assert_same(job.run, other.run)
         assert [row["epoch"] for row in other.run.read_metrics()] == [1, 2, 3]

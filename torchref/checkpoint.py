@@ -33,6 +33,8 @@ def save(run: RunDir, state: dict[str, Any], *, keep: int = CheckpointPolicy.kee
     torch.save(state, content)
     path = _path(run, state["step"])
     with run.writing(path):
+        for cut_off in run.checkpoints.glob(".step-*"):  # the process that wrote it was killed
+            cut_off.unlink(missing_ok=True)
         write_atomically(path, content.getvalue())
         for step in _steps(run)[:-keep]:
             if step != best_step(state["rows"]):

@@ -67,6 +67,8 @@ def train(
                 raise UserError(f"{run.path} has trained {state.step} steps already, which is more than {plan.steps}")
             if states.is_finished(state, plan):
                 on_notice(f"{run.path} has already trained all {plan.steps} steps; nothing is left to do")
+                if ranks.first:
+                    run.write_metrics(state.rows)  # which may have been lost
                 return state.rows[-1]
             state.rows = [row for row in state.rows if row["epoch"] < state.epoch]
 

@@ -1,5 +1,6 @@
 """Whole runs: against a plain PyTorch script, resumed to the same bits, cut, diverging, refused."""
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,7 @@ from jaxnn.run_dir import Interrupted, NonFiniteLossError, RunDir
 from torchref import checkpoint, models
 from torchref.evaluate import evaluate
 from torchref.loop import train
+from torchref.tally import Tally
 
 _SGD = Optimizer(learning_rate=0.1, momentum=0.9)
 _MLP = Recipe(
@@ -158,6 +160,7 @@ def test_killed_between_checkpoints(images: Dataset, tmp_path: Path) -> None:
     content = bytearray(newest.read_bytes())
     content[len(content) // 2] ^= 1
     newest.write_bytes(content)
+    (killed.checkpoints / ".step-00000012.pt.x7").write_bytes(content)  # killed while it was written
     notices: list[str] = []
     with pytest.raises(Interrupted):
         train(_MLP, images, killed, resume=True, on_notice=notices.append, should_stop=_stop_after(2))
@@ -177,6 +180,9 @@ def test_longer_run_and_finished_run(images: Dataset, tmp_path: Path) -> None:
     notices: list[str] = []
     assert train(_MLP, images, grown, resume=True, on_notice=notices.append) == row
     assert len(notices) == 1 and "nothing is left to do" in notices[0]
+    grown.metrics_file.unlink()
+    train(_MLP, images, grown, resume=True)
+    _assert_same_run(whole, grown)
 
 
 def test_progress_and_rows(table: Dataset, tmp_path: Path) -> None:
@@ -241,6 +247,17 @@ def test_divergence_stops_at_its_first_step(
     for path in run.checkpoints.iterdir():
         assert all(value.isfinite().all() for value in torch.load(path, weights_only=True)["model"].values())
     assert run.read_metrics() == []
+
+
+def test_steps_that_were_skipped_before_are_no_divergence() -> None:
+    tally = Tally(losses=torch.tensor([0.5, math.nan], dtype=torch.float64), correct=torch.tensor([1, 0]))
+    tally.add(torch.tensor(0.25), torch.tensor(2))
+    tally.settle(epoch=1)
+    assert tally.skipped == 1
+    tally.add(torch.tensor(math.inf), torch.tensor(0))
+    with pytest.raises(NonFiniteLossError) as stopped:
+        tally.settle(epoch=1)
+    assert stopped.value.step == 4
 
 
 def test_divergence_in_the_last_step(images: Dataset, tmp_path: Path) -> None:

@@ -26,19 +26,20 @@ class Tally:
         self.new_correct.append(correct)
 
     def settle(self, epoch: int, *, skips: bool = False) -> None:
-        """Moves the new values to the rest. Raises NonFiniteLossError for the first loss that is NaN or infinite.
+        """Moves the new values to the rest. Raises NonFiniteLossError for the first new loss that is NaN or infinite.
 
         ``skips``: NaN stands for a step that was skipped.
         """
         if not self.new_losses:
             return
+        settled = len(self.losses)
         self.losses = torch.cat([self.losses, torch.stack(self.new_losses).cpu().double()])
         self.correct = torch.cat([self.correct, torch.stack(self.new_correct).cpu()])
         self.new_losses.clear()
         self.new_correct.clear()
-        bad = (~self.losses.isfinite()).nonzero()
+        bad = (~self.losses[settled:].isfinite()).nonzero()
         if len(bad) and not skips:
-            first = int(bad[0])
+            first = settled + int(bad[0])
             raise NonFiniteLossError(epoch=epoch, step=first + 1, loss=self.losses[first].item())
 
     @property
