@@ -196,6 +196,7 @@ class Checkpoints:
         items = {"state": ocp.args.StandardSave(saved.state), "position": ocp.args.JsonSave(saved.position)}
         if saved.record is not None:
             items["record"] = ocp.args.StandardSave(saved.record)
+        RunDir(self.folder.parent).require_own()
         try:
             if hosts.is_first():
                 self.folder.mkdir(exist_ok=True)  # but not its parents: a run that was removed stays so

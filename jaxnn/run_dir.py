@@ -46,6 +46,16 @@ class _Data(Protocol):
 
 _NO_LOCKS = (errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP)  # what flock says where there are none
 
+_held: dict[Path, tuple[int, int] | None] = {}  # the runs that this process has locked, and which file that is
+
+
+def _file_of(path: Path) -> tuple[int, int] | None:
+    """Device and inode: those of a file that is open are not given to another."""
+    with contextlib.suppress(OSError):
+        found = path.stat()
+        return found.st_dev, found.st_ino
+    return None
+
 
 @dataclass(frozen=True)
 class RunDir:
@@ -97,14 +107,22 @@ class RunDir:
             if isinstance(error, OSError) and error.errno not in _NO_LOCKS:
                 raise
             raise UserError(f"the file system of {self.path} has no locks; name an --out on another one") from error
+        _held[self.path] = _file_of(self.path / ".lock")
         try:
             yield
         finally:
+            del _held[self.path]
             lock.release()
+
+    def require_own(self) -> None:
+        """Raises UserError if the run has been removed and another started here since this process locked it."""
+        if self.path in _held and _file_of(self.path / ".lock") not in (None, _held[self.path]):
+            raise self._removed()
 
     @contextlib.contextmanager
     def writing(self, path: Path) -> Iterator[None]:
         """Inside, ``path`` of this run is written. Raises UserError, which says how to go on, where that fails."""
+        self.require_own()
         try:
             yield
         except OSError as error:
@@ -217,6 +235,7 @@ class RunDir:
         """
         if not self.exists():
             raise self._removed()
+        self.require_own()
         if self.metrics_file.exists():
             with self.writing(self.metrics_file):
                 sync(self.metrics_file)

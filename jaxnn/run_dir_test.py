@@ -4,11 +4,15 @@ import contextlib
 import errno
 import fcntl
 import os
+import shutil
+from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from jaxnn import data, recipes
+from jaxnn.checkpoint import Checkpoints, Saved
 from jaxnn.errors import UserError
 from jaxnn.files import write_atomically
 from jaxnn.run_dir import RunDir, at
@@ -53,6 +57,44 @@ def test_a_damaged_environment_knows_no_data(run: RunDir, content: str) -> None:
     run.environment_file.write_text(content)
     assert run.data_fingerprint() is None
     run.require_data(data.load("iris"))
+
+
+def _replaced(run: RunDir) -> dict[Path, bytes]:
+    """Removes ``run`` and has another process's take its place, whose files it returns."""
+    other = RunDir(run.path.with_name("other"))
+    other.create(RECIPE.replace(seed=7), "jax")
+    (other.path / ".lock").touch()
+    other.append_metrics({"epoch": 1, "step": 6})
+    (other.checkpoints / ".6").mkdir()
+    shutil.rmtree(run.path)
+    other.path.rename(run.path)
+    return {path: path.read_bytes() for path in run.path.rglob("*") if path.is_file()}
+
+
+def _save(run: RunDir) -> None:
+    with Checkpoints(run.checkpoints) as checkpoints:
+        checkpoints.save(Saved(7, {"w": np.ones(3)}, None, {"epoch": 1}))
+
+
+@pytest.mark.parametrize(
+    "write",
+    [
+        lambda run: run.append_metrics({"epoch": 1, "step": 7}),
+        lambda run: run.write_metrics([]),
+        lambda run: run.flush_metrics(),
+        lambda run: run.write_recipe(RECIPE, "jax"),
+        _save,
+    ],
+    ids=["a row", "all rows", "rows to the disk", "recipe", "checkpoint"],
+)
+def test_nothing_is_written_to_a_run_that_took_the_place(run: RunDir, write: Callable[[RunDir], None]) -> None:
+    with run.locked():
+        write(run)
+        there = _replaced(run)
+        with pytest.raises(UserError, match="has been removed while it was trained"):
+            write(run)
+    assert {path: path.read_bytes() for path in run.path.rglob("*") if path.is_file()} == there
+    assert (run.checkpoints / ".6").is_dir()
 
 
 def test_a_write_that_fails_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
