@@ -89,7 +89,8 @@ def read(
     if found and kinds != wanted:
         raise UserError(
             f"{where} holds {', '.join(sorted(kinds)) or 'nothing'} of each parameter, but the recipe's "
-            f"{recipe.optimizer.name} has {', '.join(sorted(wanted)) or 'nothing'}; set --optimizer as it was"
+            f"{recipe.optimizer.name} has {', '.join(sorted(wanted)) or 'nothing'};"
+            " name the one it was with --optimizer.name"
         )
     slots = {}
     for name, tree in like.slots.items():
