@@ -145,7 +145,10 @@ def _require_options(group: Mapping[str, Any], recipe: Recipe, where: str) -> No
         if (tuple(given[name]) if isinstance(given[name], list) else given[name]) != value
     ]
     if wrong:
-        raise UserError(f"{where} does not fit the recipe's optimizer: {'; '.join(wrong)}; give the recipe its options")
+        raise UserError(
+            f"{where} does not fit the recipe's optimizer: {'; '.join(wrong)}; give the recipe its options, "
+            "--optimizer.learning-rate for lr"
+        )
 
 
 def _plateau(scheduler: Mapping[str, Any]) -> dict[str, Any]:
