@@ -174,7 +174,7 @@ def starting_optimizer(schedule: recipe.Schedule, optimizer: recipe.Optimizer) -
     if schedule.name != "one_cycle" or not schedule.cycle_momentum:
         return optimizer
     if optimizer.name == "adagrad":
-        raise UserError("schedule.cycle_momentum needs a momentum, which adagrad has not; set it to false")
+        raise UserError("adagrad has no momentum to cycle; add --schedule.no-cycle-momentum")
     if not (0 < schedule.base_momentum < 1 and 0 < schedule.max_momentum < 1):
         raise UserError(
             "schedule.base_momentum and schedule.max_momentum must be between 0 and 1, but they are "

@@ -62,7 +62,7 @@ def test_one_cycle_starts_the_momentum(optimizer, expected):
 @pytest.mark.parametrize(
     ("optimizer", "options", "message"),
     [
-        (Optimizer(name="adagrad"), {}, "schedule.cycle_momentum .* adagrad"),
+        (Optimizer(name="adagrad"), {}, "adagrad .* --schedule.no-cycle-momentum"),
         (SGD, {"base_momentum": 0.0}, "schedule.base_momentum"),
         (SGD, {"pct_start": 0.1, "total_steps": 10}, "schedule.pct_start 0.1 of 10 steps"),
     ],

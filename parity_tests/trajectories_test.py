@@ -20,7 +20,7 @@ from jaxnn.recipe import Recipe
 from jaxnn.run_dir import RunDir
 from jaxnn.step import TrainState
 
-# NUMERICS: rounding alone, except that BatchNorm divides by a standard deviation and so amplifies it.
+# Rounding alone, except that BatchNorm divides by a standard deviation and so amplifies it.
 TOLERANCE, WITH_BATCH_NORM = 1e-12, 1e-9
 
 

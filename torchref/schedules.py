@@ -47,7 +47,7 @@ def _one_cycle(
     optimizer: torch.optim.Optimizer, schedule: Schedule, config: Optimizer, steps: int
 ) -> lr_scheduler.OneCycleLR:
     if schedule.cycle_momentum and config.name == "adagrad":
-        raise UserError("adagrad has no momentum to cycle; add --schedule.cycle-momentum False")
+        raise UserError("adagrad has no momentum to cycle; add --schedule.no-cycle-momentum")
     try:
         return lr_scheduler.OneCycleLR(
             optimizer,

@@ -26,7 +26,7 @@ _COMMANDS = {
     "bench": "measure against PyTorch and a plain flax loop; withheld where they do not agree",
     "lesson": "worked examples: what the documents show, step by step",
     "doctor": "versions, devices, precision, threads, caches and data of this machine, and the traps in them",
-    "data": "list, fetch, check or show data sets",
+    "data": "list, fetch, check, show or pack data sets",
 }
 
 

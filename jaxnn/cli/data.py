@@ -29,8 +29,9 @@ class FetchOptions:
     """Download a named set once."""
 
     name: tyro.conf.Positional[str]
+    """One of `jaxnn data list`."""
     data_dir: Path | None = None
-    """The only place to search."""
+    """Look only here, and download to here; None: look everywhere, and download to the cache."""
 
 
 @dataclass(frozen=True)
@@ -38,10 +39,22 @@ class CheckOptions(Source):
     """Counts, shape, fingerprint, and what is wrong with a set; exit code 1 if something is."""
 
 
+_USAGE = """usage: jaxnn data COMMAND ...
+
+  list                 where each named set was found, or how to get it
+  fetch NAME           download a named set once
+  check NAME|PATH      counts, shape, fingerprint, and what is wrong with a set
+  show NAME|PATH       examples of each class
+  pack NAME|PATH OUT   write images as ArrayRecord files
+
+PATH is a CSV or TSV file, a folder or tar of images, a packed folder, or IDX files. `jaxnn data COMMAND --help` lists
+the options of a command."""
+
+
 def run(argv: list[str]) -> int:
     verbs = {"list": _list, "fetch": _fetch, "check": _check, "show": data_show.run, "pack": data_pack.run}
     if not argv or argv[0] in ("-h", "--help"):
-        print("usage: jaxnn data list|fetch NAME|check NAME|show NAME|PATH|pack NAME|PATH OUT [--data-dir DIR]")
+        print(_USAGE)
         return 0 if argv else 2
     verb, *rest = argv
     if verb not in verbs:

@@ -15,7 +15,7 @@ from jaxnn.recipe import Input
 @dataclass(frozen=True)
 class Source:
     dataset: tyro.conf.Positional[str]
-    """A named set, or the path of a CSV or TSV file, a folder of images, a tar of one, or IDX files."""
+    """A named set, or the path of a CSV or TSV file, a folder or tar of images, a packed folder, or IDX files."""
     data_dir: Path | None = None
     """The only place to search for a named set."""
     image_size: int | None = None

@@ -15,11 +15,9 @@ from jaxnn.run_dir import Framework
 @dataclass(frozen=True)
 class DeviceOptions:
     mesh: str | None = None
-    """data=8: so many devices share each batch. data=4,model=2: 8 do, and parameters and optimizer state are shared by
-    pairs of them (default: one device; with --distributed all)."""
+    """data=8: so many devices share each batch; data=4,model=2: pairs also share parameters and optimizer state."""
     distributed: bool = False
-    """This process is one of several that train the run together; Slurm, Open MPI, Kubernetes and TPU pods say which,
-    elsewhere the next three options do (`jaxnn launch` gives them)."""
+    """One of several processes of the run; outside Slurm, MPI, Kubernetes and TPU pods the next three say which."""
     coordinator: str | None = None
     """HOST:PORT on which process 0 listens for the others."""
     num_processes: int | None = None
@@ -37,7 +35,7 @@ class DeviceOptions:
         if framework == "torch" and (self.mesh is not None or self.distributed):
             raise UserError(
                 "--mesh and --distributed are JAX's; for PyTorch on several devices use "
-                "`torchrun --nproc-per-node N -m torchref train`"
+                "`torchrun --nproc-per-node N -m torchref train --recipe FILE --out RUN`, FILE a run's recipe.json"
             )
         if self.distributed and not out:
             raise UserError("--distributed needs --out RUN, a folder that all processes see")

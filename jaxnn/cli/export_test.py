@@ -241,4 +241,4 @@ def test_releases_that_do_not_fit_together_are_said(
     assert main(["export", str(run), str(tmp_path / "model.onnx")]) == 2
     said = capsys.readouterr().err
     assert "do not fit together (module 'jax._src.core' has no attribute 'ClosedJaxpr')" in said
-    assert "pip install --upgrade 'jaxnn[onnx]'" in said and not (tmp_path / "model.onnx").exists()
+    assert "pip install --upgrade jax2onnx 'jax<0.12'" in said and not (tmp_path / "model.onnx").exists()

@@ -29,6 +29,7 @@ def run(argv: list[str]) -> int:
         return 0
     table = Table("recipe", "data set", "model and training", "expected test accuracy", box=box.SIMPLE_HEAD)
     for name, preset in PRESETS.items():
-        table.add_row(name, preset.recipe.dataset or "--dataset FILE", preset.about, preset.expected)
+        own = "--dataset FOLDER" if preset.recipe.input.size else "--dataset FILE"
+        table.add_row(name, preset.recipe.dataset or own, preset.about, preset.expected)
     stdout().print(table)
     return 0

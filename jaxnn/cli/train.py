@@ -36,7 +36,7 @@ class Options:
 
     recipe: Annotated[Recipe, tyro.conf.arg(name="")]
     out: Path | None = None
-    """The run directory to write (default: runs/RECIPE-DATE-TIME)."""
+    """The run directory to write; None: runs/RECIPE-DATE-TIME."""
     resume: bool = False
     """Continue the run in --out; start it if it does not exist."""
     overwrite: bool = False
@@ -44,11 +44,11 @@ class Options:
     image_size: int | None = None
     """Resize all images, of any size and shape, to so many pixels each way: --input.size with --input.fit resize."""
     checkpoint_every: str | None = None
-    """Steps (500) or seconds (10s) between checkpoints (default: 30s); there is always one at the end."""
+    """Steps (500) or seconds (10s) between checkpoints; None: 30s. There is always one at the end."""
     keep_checkpoints: int = CheckpointPolicy.keep
     """How many of the newest checkpoints stay, besides the one with the highest test accuracy."""
     memory_limit: float | None = None
-    """GiB above which a data set is streamed batch by batch (default: half of the device's memory)."""
+    """GiB above which a data set is streamed batch by batch; None: half of the device's memory."""
     seeds: int | None = None
     """Train with this many seeds, from --seed on, in OUT/seed-S."""
     sweep: str | None = None

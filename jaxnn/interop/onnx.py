@@ -111,7 +111,7 @@ def _saying_if_versions_do_not_fit() -> Iterator[None]:
         versions = [f"{name} {importlib.metadata.version(name)}" for name in ("jax2onnx", "jax")]
         raise UserError(
             f"ONNX: {' and '.join(versions)} do not fit together ({first_line(error)}); "
-            "pip install --upgrade 'jaxnn[onnx]'"
+            "pip install --upgrade jax2onnx 'jax<0.12'"
         ) from error
 
 

@@ -89,7 +89,8 @@ def read(
     if found and kinds != wanted:
         raise UserError(
             f"{where} holds {', '.join(sorted(kinds)) or 'nothing'} of each parameter, but the recipe's "
-            f"{recipe.optimizer.name} has {', '.join(sorted(wanted)) or 'nothing'}; set --optimizer as it was"
+            f"{recipe.optimizer.name} has {', '.join(sorted(wanted)) or 'nothing'};"
+            " name the one it was with --optimizer.name"
         )
     slots = {}
     for name, tree in like.slots.items():
@@ -144,7 +145,10 @@ def _require_options(group: Mapping[str, Any], recipe: Recipe, where: str) -> No
         if (tuple(given[name]) if isinstance(given[name], list) else given[name]) != value
     ]
     if wrong:
-        raise UserError(f"{where} does not fit the recipe's optimizer: {'; '.join(wrong)}; give the recipe its options")
+        raise UserError(
+            f"{where} does not fit the recipe's optimizer: {'; '.join(wrong)}; give the recipe its options, "
+            "--optimizer.learning-rate for lr"
+        )
 
 
 def _plateau(scheduler: Mapping[str, Any]) -> dict[str, Any]:

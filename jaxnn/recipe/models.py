@@ -17,7 +17,9 @@ class MnistMLP:
     kind: Literal["mnist_mlp"] = "mnist_mlp"
     convolves: ClassVar[bool] = False
     hidden: tuple[int, ...] = (64, 64, 64)
+    """Widths of the hidden layers."""
     dropout: float = 0.0
+    """The probability after each of them."""
 
     def __post_init__(self) -> None:
         require(all(n > 0 for n in self.hidden), "model.hidden", self.hidden, "positive widths")
@@ -36,6 +38,7 @@ class TabularMLP:
     convolves: ClassVar[bool] = False
     head: ClassVar[str] = "output"
     hidden: tuple[int, int] = (13, 8)
+    """Widths of the hidden layers."""
 
     def __post_init__(self) -> None:
         require(all(n > 0 for n in self.hidden), "model.hidden", self.hidden, "positive widths")
@@ -43,13 +46,15 @@ class TabularMLP:
 
 @dataclass(frozen=True, kw_only=True)
 class FashionMLP:
-    """One hidden ReLU layer without biases, log-probabilities out; ``batch_norm`` on the image first."""
+    """One hidden ReLU layer without biases, log-probabilities out."""
 
     kind: Literal["fashion_mlp"] = "fashion_mlp"
     convolves: ClassVar[bool] = False
     head: ClassVar[str] = "output"
     hidden: int = 128
+    """Width of the hidden layer."""
     batch_norm: bool = False
+    """BatchNorm of the image first."""
 
     def __post_init__(self) -> None:
         require(self.hidden > 0, "model.hidden", self.hidden, "a positive width")
@@ -57,7 +62,9 @@ class FashionMLP:
     def require_input(self, input_shape: tuple[int, ...]) -> None:
         """Raises UserError if ``batch_norm``, which normalizes images, meets a table."""
         if self.batch_norm and len(input_shape) != 3:
-            raise UserError("model.batch_norm normalizes images, but the data set is a table; set it to False")
+            raise UserError(
+                "model.batch_norm normalizes images, but the data set is a table; add --model.no-batch-norm"
+            )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,6 +74,7 @@ class ReluStack:
     kind: Literal["relu_stack"] = "relu_stack"
     convolves: ClassVar[bool] = False
     hidden: tuple[int, ...] = (512, 512)
+    """Widths of the hidden layers."""
 
     def __post_init__(self) -> None:
         require(all(n > 0 for n in self.hidden), "model.hidden", self.hidden, "positive widths")
@@ -84,8 +92,11 @@ class LeNet:
     convolves: ClassVar[bool] = True
     head: ClassVar[str] = "fc3"
     kernel_size: int = 5
+    """Pixels each way."""
     channels: tuple[int, int] = (6, 16)
+    """Of the two convolutions."""
     hidden: tuple[int, int] = (120, 84)
+    """Widths of the hidden layers."""
 
     def __post_init__(self) -> None:
         require(self.kernel_size > 0, "model.kernel_size", self.kernel_size, "positive")
@@ -100,23 +111,22 @@ class LeNet:
         if min(height, width) < 1:
             raise UserError(
                 f"images of {input_shape[0]}x{input_shape[1]} are too small for model lenet with "
-                f"model.kernel_size {self.kernel_size}; set input.size to 32"
+                f"model.kernel_size {self.kernel_size}; use --input.size 32"
             )
         return self.channels[1] * height * width
 
 
 @dataclass(frozen=True, kw_only=True)
 class ResNet:
-    """torchvision's residual network: a 7x7 convolution, four stages of ``layers`` blocks, average, fc.
-
-    ``block``: two 3x3 convolutions (basic), or 1x1, 3x3 and 1x1 to four times the width (bottleneck).
-    """
+    """torchvision's residual network: a 7x7 convolution, four stages of blocks, average, fc."""
 
     kind: Literal["resnet"] = "resnet"
     convolves: ClassVar[bool] = True
     head: ClassVar[str] = "fc"
     block: Literal["basic", "bottleneck"] = "basic"
+    """Two 3x3 convolutions, or 1x1, 3x3 and 1x1 to four times the width."""
     layers: tuple[int, int, int, int] = (2, 2, 2, 2)
+    """Blocks of each stage."""
 
     def __post_init__(self) -> None:
         require(all(n > 0 for n in self.layers), "model.layers", self.layers, "positive numbers of blocks")
@@ -128,13 +138,15 @@ class ResNet:
 
 @dataclass(frozen=True, kw_only=True)
 class VGG:
-    """torchvision's VGG: five stages of ``layers`` 3x3 convolutions, each with 2x2 max-pool, then two hidden layers."""
+    """torchvision's VGG: five stages of 3x3 convolutions, each with 2x2 max-pool, then two hidden layers."""
 
     kind: Literal["vgg"] = "vgg"
     convolves: ClassVar[bool] = True
     head: ClassVar[str] = "classifier.6"
     layers: tuple[int, int, int, int, int] = (2, 2, 3, 3, 3)
+    """Convolutions of each stage."""
     dropout: float = 0.5
+    """The probability after each of the hidden layers."""
 
     def __post_init__(self) -> None:
         require(all(n > 0 for n in self.layers), "model.layers", self.layers, "positive numbers of convolutions")

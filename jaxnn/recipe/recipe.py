@@ -16,19 +16,20 @@ from jaxnn.recipe.training import Clip, Loss, Optimizer, Schedule
 
 @dataclass(frozen=True, kw_only=True)
 class Input:
-    """How examples are made ready for the model.
-
-    Images: brought to ``size`` x ``size`` by ``fit`` (zero padding, or bilinear resizing, which squeezes another
-    aspect ratio and crops nothing) and to ``channels``, scaled to [0, 1], then (x - mean) / std, for all channels or
-    for each of three. Tables: ``standardize`` columns with the training split's mean and standard deviation.
-    """
+    """How examples are made ready: images fitted, scaled to [0, 1] and normalized, tables standardized."""
 
     size: int | None = None
+    """Images are brought to so many pixels each way."""
     channels: int | None = None
+    """Images are brought to 1 channel (grey) or 3 (RGB)."""
     fit: Literal["pad", "resize"] = "resize"
+    """Zero padding, or bilinear resizing, which squeezes another aspect ratio and crops nothing."""
     mean: float | tuple[float, float, float] = 0.0
+    """Taken from images in [0, 1]: one number for all channels, or one for each of three."""
     std: float | tuple[float, float, float] = 1.0
+    """What images are divided by after that, likewise."""
     standardize: bool = False
+    """Columns of a table get the mean 0 and the standard deviation 1 of the training split."""
 
     def __post_init__(self) -> None:
         require(self.size is None or self.size > 0, "input.size", self.size, "positive")
@@ -44,14 +45,12 @@ class Input:
 
 @dataclass(frozen=True, kw_only=True)
 class Augment:
-    """Training images changed at random, as torchvision's RandomCrop and RandomHorizontalFlip do.
-
-    ``crop``: that many zero pixels are put around the image, which is then cut to its size at a random place.
-    ``flip``: it is mirrored, left to right, with probability 1/2. Both act on the raw image, before it is scaled.
-    """
+    """Training images changed at random, before they are scaled, as torchvision's transforms do."""
 
     crop: int = 0
+    """So many zero pixels are put around an image, which is cut to its size at a random place (RandomCrop)."""
     flip: bool = False
+    """An image is mirrored with probability 1/2 (RandomHorizontalFlip)."""
 
     def __post_init__(self) -> None:
         require(self.crop >= 0, "augment.crop", self.crop, "a number of pixels, at least 0")
@@ -66,49 +65,55 @@ Precision = Literal["float32", "bfloat16", "float64"]
 
 @dataclass(frozen=True, kw_only=True)
 class Recipe:
-    """Everything that decides the result of a training run.
-
-    ``dataset``: a name or a path. ``batch_size`` None: the whole training split (full batch).
-    ``steps``: train exactly that many steps, whatever ``epochs`` says. ``rng`` torch: the weights,
-    batches and masks that torch.manual_seed(seed) gives; jax: JAX's own streams. ``dispatch``: one
-    compiled call for many steps (epoch) or one for each (step). ``log_every``: steps between reports
-    of the running loss. ``on_nan``: when a loss or a gradient is NaN or infinite, stop; or skip the step, so that
-    weights, running statistics and the optimizer's moments stay, while schedule and bias correction go on.
-    ``weights``: the state_dict, .pt or .safetensors, that the run starts from ("pretrained": torchvision's own in
-    PyTorch's cache); its last layer may be for other classes. ``freeze_backbone``: only the last layer is trained, as
-    with requires_grad False for all others in PyTorch; those have no gradient, decay or optimizer state and do not
-    count in clip.norm, but dropout stays on and BatchNorm's running statistics still follow the batches.
-    ``batch_norm``: on several devices BatchNorm takes the statistics of the whole batch, as on one, or of each device's
-    own share (local), as PyTorch's DistributedDataParallel leaves it; its running ones are then the first share's.
-    """
+    """Everything that decides the result of a training run."""
 
     name: str
+    """What the recipe is called; `jaxnn train` does not change it."""
     model: Annotated[Model, pydantic.Field(discriminator="kind")]
     dataset: str | None
+    """A named set, or the path of a CSV or TSV file, a folder or tar of images, a packed folder, or IDX files."""
     data_dir: str | None = None
+    """The only place to search for a named set."""
     label: str | None = None
+    """The class column of a table, by name or number; None: the last."""
     header: Literal["auto", "yes", "no"] = "auto"
+    """Whether the first line of a table names its columns."""
     input: Input = field(default_factory=Input)
     augment: Augment = field(default_factory=Augment)
     weights: str | None = None
+    """The state_dict, .pt or .safetensors, to start from; "pretrained": torchvision's in PyTorch's cache."""
     freeze_backbone: bool = False
+    """Only the last layer is trained; dropout and BatchNorm's running statistics go on in the others."""
     batch_norm: Literal["global", "local"] = "global"
+    """On several devices: statistics of the whole batch, or of each device's own share (the first's are kept)."""
     loss: Loss = field(default_factory=Loss)
     optimizer: Optimizer = field(default_factory=Optimizer)
     schedule: Schedule = field(default_factory=Schedule)
     clip: Clip = field(default_factory=Clip)
     batch_size: int | None = None
+    """Examples a step; None: the whole training split."""
     eval_batch_size: int = 1000
+    """Examples at once in evaluation."""
     shuffle: bool = True
+    """Draw a new order of the training examples for each epoch."""
     drop_last: bool = False
+    """Leave out the last batch of an epoch if it is smaller."""
     epochs: int = 1
+    """Passes over the training split."""
     steps: int | None = None
+    """Train exactly so many steps, whatever --epochs says."""
     seed: int = 420
+    """Of weights, order, masks, augmentation and generated data."""
     rng: Literal["torch", "jax"] = "torch"
+    """The weights, batches and masks that torch.manual_seed(seed) gives, or JAX's own random streams."""
     precision: Precision = "float32"
+    """The computations; bfloat16 keeps float32 weights."""
     dispatch: Literal["auto", "epoch", "step"] = "auto"
+    """One compiled call for many steps, or one for each step; auto: the faster on this device."""
     log_every: int | None = None
+    """Steps between reports of the running loss; None: none."""
     on_nan: Literal["stop", "skip"] = "stop"
+    """A loss or gradient that is not finite: stop, or leave the step out (weights and moments stay) and count it."""
 
     def __post_init__(self) -> None:
         batch_size = self.batch_size

@@ -13,14 +13,20 @@ Reduction = Literal["mean", "sum"]
 
 @dataclass(frozen=True, kw_only=True)
 class Loss:
-    """A loss of torch.nn.functional with its options (``sse``: summed squares, ``sum``: (output - target).sum())."""
+    """A loss of torch.nn.functional with its options."""
 
     name: LossName = "cross_entropy"
+    """sse: summed squares; sum: (output - target).sum()."""
     reduction: Reduction = "mean"
+    """The mean of a batch, or its sum."""
     weight: tuple[float, ...] | None = None
+    """Of each class (nll, cross_entropy)."""
     ignore_index: int = -100
+    """The class whose examples do not count (nll, cross_entropy)."""
     label_smoothing: float = 0.0
+    """The share of each target that is spread over all classes (cross_entropy)."""
     pos_weight: float | None = None
+    """The weight of class 1 (bce_with_logits)."""
 
     def __post_init__(self) -> None:
         only_for(self, "loss", _LOSS_OPTIONS)
@@ -65,20 +71,35 @@ class Optimizer:
     """An optimizer of torch.optim with its options; None means that optimizer's own default."""
 
     name: OptimizerName = "sgd"
+    """Each option below belongs to the optimizers in brackets, or to all."""
     learning_rate: float = 0.01
+    """Where a schedule starts from."""
     momentum: float = 0.0
+    """How much of the last update goes on (sgd, rmsprop)."""
     dampening: float = 0.0
+    """By how much less the gradient counts then (sgd)."""
     nesterov: bool = False
+    """Nesterov's momentum (sgd)."""
     betas: tuple[float, float] = (0.9, 0.999)
+    """Decay of the averages of the gradient and of its square (adam, adamw, nadam)."""
     amsgrad: bool = False
+    """Divide by the largest average of squares so far (adam, adamw)."""
     momentum_decay: float = 4e-3
+    """How fast the momentum grows to its value (nadam)."""
     alpha: float = 0.99
+    """Decay of the average of squares (rmsprop)."""
     centered: bool = False
+    """Divide by the gradient's variance (rmsprop)."""
     lr_decay: float = 0.0
+    """How fast the learning rate falls by itself (adagrad)."""
     initial_accumulator_value: float = 0.0
+    """Where the sum of squares starts (adagrad)."""
     eps: float | None = None
+    """Added to what is divided by (all but sgd)."""
     weight_decay: float | None = None
+    """L2 penalty; adamw: taken from the weights themselves."""
     maximize: bool = False
+    """Climb the loss."""
 
     def __post_init__(self) -> None:
         only_for(self, "optimizer", _OPTIMIZER_OPTIONS)
@@ -120,35 +141,54 @@ ScheduleName = Literal["constant", "step", "exponential", "cosine", "one_cycle",
 
 @dataclass(frozen=True, kw_only=True)
 class Schedule:
-    """A scheduler of torch.optim.lr_scheduler; one_cycle advances every step, the others every epoch.
-
-    ``t_max`` None: the number of epochs. ``max_lr`` None: the optimizer's learning rate.
-    ``plateau`` watches ``monitor``, a field of metrics.jsonl.
-    """
+    """A scheduler of torch.optim.lr_scheduler; one_cycle advances every step, the others every epoch."""
 
     name: ScheduleName = "constant"
+    """Each option below belongs to the schedules in brackets."""
     step_size: int = 10
+    """Epochs between two cuts of the learning rate (step)."""
     gamma: float = 0.1
+    """What the learning rate is multiplied by (step, exponential)."""
     t_max: int | None = None
+    """Epochs until the smallest learning rate; None: all (cosine)."""
     eta_min: float = 0.0
+    """The smallest learning rate (cosine)."""
     max_lr: float | None = None
+    """The largest learning rate; None: the optimizer's (one_cycle)."""
     pct_start: float = 0.3
+    """The share of the steps in which the learning rate rises (one_cycle)."""
     anneal_strategy: Literal["cos", "linear"] = "cos"
+    """The curve between two learning rates (one_cycle)."""
     cycle_momentum: bool = True
+    """The momentum, or the first of betas, falls while the learning rate rises (one_cycle)."""
     base_momentum: float = 0.85
+    """The smallest momentum (one_cycle)."""
     max_momentum: float = 0.95
+    """The largest momentum (one_cycle)."""
     div_factor: float = 25.0
+    """The largest learning rate over the first one (one_cycle)."""
     final_div_factor: float = 1e4
+    """The first learning rate over the last one (one_cycle)."""
     three_phase: bool = False
+    """Fall back to the first learning rate as fast as it rose, then to the last one (one_cycle)."""
     monitor: Literal["train_loss", "test_loss", "train_accuracy", "test_accuracy"] = "test_loss"
+    """The field of metrics.jsonl that is watched (plateau)."""
     mode: Literal["min", "max"] = "min"
+    """Whether less or more is better (plateau)."""
     factor: float = 0.1
+    """What the learning rate is multiplied by (plateau)."""
     patience: int = 10
+    """Epochs without an improvement before that (plateau)."""
     threshold: float = 1e-4
+    """The smallest improvement (plateau)."""
     threshold_mode: Literal["rel", "abs"] = "rel"
+    """It is relative to the best value, or absolute (plateau)."""
     cooldown: int = 0
+    """Epochs after a cut in which none is counted (plateau)."""
     min_lr: float = 0.0
+    """The smallest learning rate (plateau)."""
     eps: float = 1e-8
+    """Smaller changes of the learning rate are left out (plateau)."""
 
     @property
     def needs_length(self) -> bool:
@@ -188,10 +228,12 @@ _SCHEDULE_OPTIONS = {
 
 @dataclass(frozen=True, kw_only=True)
 class Clip:
-    """Gradient clipping as torch.nn.utils.clip_grad_norm_ (``norm``) and clip_grad_value_ (``value``)."""
+    """Gradient clipping."""
 
     norm: float | None = None
+    """The largest norm of all gradients together, as torch.nn.utils.clip_grad_norm_."""
     value: float | None = None
+    """The largest absolute value of each number, as torch.nn.utils.clip_grad_value_."""
 
     def __post_init__(self) -> None:
         for name in ("norm", "value"):

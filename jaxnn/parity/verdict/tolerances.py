@@ -1,4 +1,4 @@
-"""How far apart two implementations may be, stated before anything is measured (see NUMERICS in the documentation).
+"""How far apart two implementations may be, stated before anything is measured.
 
 An error is the largest difference of a tensor, as a share of a scale: the tensor's own largest magnitude; for
 gradients that of all gradients of the model. Element by element, relative errors would compare roundings near zero.
