@@ -228,7 +228,9 @@ def _train(jobs: list[Job], options: Options, memory_limit: int | None, out: Pat
         display = TrainingDisplay(title, **look)
     with contextlib.ExitStack() as stack:
         stack.enter_context(display)
-        log = stack.enter_context(event_log.EventLog(jobs)) if options.tensorboard and options.devices.reports else None
+        log = None
+        if options.tensorboard and options.devices.reports:
+            log = stack.enter_context(event_log.EventLog(jobs, resume=options.resume))
         try:
             outcomes = backends.train(
                 options.framework,
