@@ -96,6 +96,19 @@ def test_interrupted_seeds_go_on_to_the_same_end_and_more_can_follow(
     assert len(RunDir(stopped / "seed-2").read_metrics()) == done + 1
 
 
+@pytest.mark.parametrize("folder", ["seed-420", "epochs=1", "epochs=1/seed-420"])
+@pytest.mark.parametrize("argv", [["train"], ["train", "--seeds", "2"], DIGITS])
+def test_to_go_on_with_many_runs_takes_all_of_their_command(
+    argv: list[str], folder: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / folder).mkdir(parents=True)
+    (tmp_path / folder / "recipe.json").touch()
+    assert main([*argv, "--resume", "--out", str(tmp_path)]) == 2
+    error = capsys.readouterr().err
+    assert f"{tmp_path} holds several runs" in error and f"--out {tmp_path / folder}`" in error
+    assert "--seeds or --sweep" in error and error.count("\n") == 1
+
+
 @pytest.mark.parametrize("framework", ["jax", pytest.param("torch", marks=[pytest.mark.torch, pytest.mark.slow])])
 def test_a_diverging_value_of_a_sweep_stops_alone(
     framework: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]

@@ -73,6 +73,7 @@ class Options:
 
 
 def run(argv: list[str]) -> int:
+    many_runs.require_said(argv)
     options = _read(argv)
     backends.require(options.framework, options.recipe)
     several = options.seeds is not None or options.sweep is not None
