@@ -62,7 +62,8 @@ def write(out: Path, jobs: Sequence[Job], outcomes: Sequence[Outcome], *, sweep:
 
 
 def interrupted(out: Path, stop: Interrupted) -> str:
-    return f"interrupted after step {stop.step}; the same command with --resume --out {out} goes on there"
+    after = "" if stop.step is None else f" after step {stop.step}"
+    return f"interrupted{after}; the same command with --resume --out {out} goes on there"
 
 
 def require_all(jobs: Sequence[Job], outcomes: Sequence[Outcome]) -> None:
