@@ -77,5 +77,5 @@ def test_how_the_child_ends(command: str, case: str, monkeypatch: pytest.MonkeyP
 
 def test_a_signal_while_the_child_is_started(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(Ended, match="before the first step") as ended:
-        run("signal.sigwait([signal.SIGINT])", "train", [signal.SIGTERM], monkeypatch)
+        run(DONE, "train", [signal.SIGTERM], monkeypatch)
     assert ended.value.code == 143
