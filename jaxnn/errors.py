@@ -42,11 +42,18 @@ class NonFiniteLossError(ArithmeticError):
 
 
 class Interrupted(Exception):
-    """Training was asked to stop and has written a checkpoint (exit code 128 + the signal)."""
+    """Training was asked to stop (exit code 128 + the signal).
 
-    def __init__(self, run: object, *, step: int) -> None:
+    It has written a checkpoint of ``step``; None: it was ended before it could.
+    """
+
+    def __init__(self, run: object, *, step: int | None = None) -> None:
         self.step = step
-        super().__init__(f"interrupted after step {step}; `jaxnn train --resume --out {run}` continues there")
+        command = f"`jaxnn train --resume --out {run}`"
+        if step is None:
+            super().__init__(f"interrupted; {command} goes on from its newest checkpoint")
+        else:
+            super().__init__(f"interrupted after step {step}; {command} continues there")
 
 
 class Ended(Exception):

@@ -42,29 +42,33 @@ from torchref.prediction import predict
 
 
 class _Signaled(BaseException):
-    """A signal came where there is nothing to save."""
+    """A signal came where there is nothing to save, or one too many."""
 
 
 class _Signals:
-    """Turns SIGINT and SIGTERM into a request while training, and into _Signaled before it or at the second one."""
+    """Turns SIGINT and SIGTERM into a request while training, and into _Signaled before it or at the third one.
+
+    The second may come while the loop saves.
+    """
 
     def __init__(self) -> None:
         self.training = False
-        self.received: int | None = None
+        self._received: list[int] = []
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, self._receive)
 
     def _receive(self, number: int, frame: object) -> None:
-        repeated, self.received = self.received is not None, number
-        if repeated or not self.training:
+        self._received.append(number)
+        if len(self._received) > 2 or not self.training:
             raise _Signaled
 
     def should_stop(self) -> bool:
-        return self.received is not None
+        return bool(self._received)
 
     @property
     def exit_code(self) -> int:
-        return 128 + (self.received or signal.SIGTERM)  # without one, another process of the run was asked to stop
+        """Without a signal, another process of the run was asked to stop."""
+        return 128 + (self._received[0] if self._received else signal.SIGTERM)
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -104,9 +108,11 @@ def main(arguments: list[str] | None = None) -> int:
             print(end, file=sys.stderr)
         return end.code
     except Interrupted as stop:
-        _emit("error", code=signals.exit_code, message=str(stop))
+        _emit("error", code=signals.exit_code, message=str(stop), step=stop.step)
         return signals.exit_code
     except _Signaled:
+        message = str(Interrupted(options.out)) if signals.training else "interrupted"
+        _emit("error", code=signals.exit_code, message=message)
         return signals.exit_code
 
 

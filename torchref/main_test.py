@@ -1,16 +1,19 @@
 """The child process: its events, exit codes, and what a signal leaves behind."""
 
+import functools
 import io
 import json
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
+from jaxnn.errors import Interrupted
 from jaxnn.recipe import Optimizer, Recipe, TabularMLP
 from jaxnn.run_dir import RunDir
 from torchref.__main__ import main
@@ -111,6 +114,32 @@ def test_recipe_files(text: bytes | None, says: str | None, child: _Child, recip
     else:
         assert code == 2 and str(file) in events[-1]["message"] and says in events[-1]["message"]
         assert not out.exists()
+
+
+@pytest.mark.parametrize(
+    ("where", "signals", "says"),
+    [
+        ("data.load_for", 1, {"message": "interrupted"}),
+        (
+            "train",
+            2,
+            {"step": 7, "message": "interrupted after step 7; `jaxnn train --resume --out RUN` continues there"},
+        ),
+        ("train", 3, {"message": "interrupted; `jaxnn train --resume --out RUN` goes on from its newest checkpoint"}),
+    ],
+)
+def test_the_second_signal_may_come_while_it_saves_and_the_third_ends_at_once(
+    where: str, signals: int, says: dict[str, object], child: _Child, recipe: Recipe, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stopped(*_: object, should_stop: Callable[[], bool], **__: object) -> None:
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGTERM)[:signals]:
+            signal.raise_signal(number)
+        assert should_stop()
+        raise Interrupted("RUN", step=7)
+
+    monkeypatch.setattr(f"torchref.__main__.{where}", functools.partial(stopped, should_stop=bool))
+    code, events = child("train", "--out", "RUN", given=recipe.to_json())
+    assert code == 130 and events[-1] == {"event": "error", "code": 130} | says
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])

@@ -1,13 +1,10 @@
 """Training and evaluating in this process with JAX, or in a child process with PyTorch."""
 
-import contextlib
 import importlib.util
-import json
 import signal
 import subprocess
-import sys
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +13,9 @@ import numpy as np
 from jaxnn import compilation_cache, course, threads, together
 from jaxnn.checkpoint_choice import Choice
 from jaxnn.checkpoint_policy import CheckpointPolicy
+from jaxnn.cli import torch_process
 from jaxnn.cli.console import TrainingDisplay
 from jaxnn.cli.event_log import EventLog
-from jaxnn.cli.signals import handled
 from jaxnn.data import Dataset
 from jaxnn.errors import Ended, Interrupted, NonFiniteLossError, UserError
 from jaxnn.mesh_shape import MeshShape
@@ -47,13 +44,18 @@ def train(
     jobs: Sequence[Job],
     display: TrainingDisplay,
     event_log: EventLog | None,
+    received: list[int],
     *,
     resume: bool,
     policy: CheckpointPolicy,
     memory_limit: int | None,
     mesh: MeshShape | None = None,
 ) -> list[Outcome]:
-    """Trains ``jobs`` together (in PyTorch one job) and returns the last row of metrics of each, or why it stopped."""
+    """Trains ``jobs`` together (in PyTorch one job) and returns the last row of metrics of each, or why it stopped.
+
+    ``received``: the signals of jaxnn.cli.signals.noted, at which training saves and ends. Raises Ended from
+    Interrupted then.
+    """
     if framework == "torch":
         [job] = jobs
         every = str(policy.steps) if policy.steps else f"{policy.seconds}s"
@@ -61,14 +63,15 @@ def train(
         try:
             arguments = ["train", "--out", str(job.run.path), *options]
             record = None if event_log is None else event_log.of_pytorch(job)
-            return [_torch_process(arguments, display.notice, job.recipe.to_json(), display, record)]
+            training = torch_process.Training(job, display, record, received, resume)
+            return [torch_process.run(arguments, display.notice, training=training)]
         except Ended as failed:
             if failed.code != 1:
                 raise
             return [failed]
     from jaxnn import hosts, loop
 
-    with _stop_signals() as received, hosts.depending():
+    with hosts.depending():
         hooks = loop.Hooks(
             notice=display.notice,
             progress=display.progress,
@@ -124,7 +127,7 @@ def evaluate(
     """Loss, accuracies and confusion matrix of the run's checkpoint chosen."""
     if framework == "torch":
         moved = [] if recipe.data_dir is None else ["--data-dir", recipe.data_dir]
-        return _torch_process(["evaluate", *_of(run, checkpoint), "--split", split, *moved], notice)
+        return torch_process.run(["evaluate", *_of(run, checkpoint), "--split", split, *moved], notice)
     threads.choose(recipe, dataset)  # as in training: other threads would add in another order
     compilation_cache.choose()
     from jaxnn import loop
@@ -144,7 +147,7 @@ def predict(
     """The outputs of the run's checkpoint chosen, (images, outputs), for the files ``images``, read as ``inputs``."""
     if framework == "torch":
         paths = [str(path.resolve()) for path in images]  # none looks like an option
-        return np.array(_torch_process(["predict", *_of(run, checkpoint), *paths], notice)["outputs"])
+        return np.array(torch_process.run(["predict", *_of(run, checkpoint), *paths], notice)["outputs"])
     compilation_cache.choose()
     from jaxnn import prediction
 
@@ -156,7 +159,7 @@ def outputs(framework: Framework, run: RunDir, inputs: np.ndarray, notice: Calla
     if framework == "torch":
         with tempfile.TemporaryDirectory() as folder:
             np.save(Path(folder) / "inputs.npy", inputs)
-            _torch_process(["predict", *_of(run, "newest"), "--folder", folder], notice)
+            torch_process.run(["predict", *_of(run, "newest"), "--folder", folder], notice)
             return np.load(Path(folder) / "outputs.npy")
     compilation_cache.choose()
     from jaxnn import prediction
@@ -177,14 +180,14 @@ def export_torch(
 ) -> None:
     """Has PyTorch write a run's model and what it computes for ``folder``/inputs.npy; see torchref.export."""
     options = ["--layout", layout, "--opset", str(opset)]
-    _torch_process(["export", *_of(run, checkpoint), "--folder", str(folder), *options], notice)
+    torch_process.run(["export", *_of(run, checkpoint), "--folder", str(folder), *options], notice)
 
 
 def lesson(framework: Framework, name: str, seed: int) -> course.Lesson:
     """What the lesson ``name`` finds out. Raises UserError if ``framework`` is not installed."""
     if framework == "torch":
         _require_installed(framework)
-        found = _torch_process(["lesson", name, "--seed", str(seed)], _ignore)
+        found = torch_process.run(["lesson", name, "--seed", str(seed)])
         return course.lesson(found["numbers"], found["words"])
     compilation_cache.choose()
     import jax
@@ -197,92 +200,8 @@ def lesson(framework: Framework, name: str, seed: int) -> course.Lesson:
 
 def torch_facts() -> dict[str, Any]:
     """What PyTorch says of itself and its devices; see torchref.environment. Raises Ended if it cannot start."""
-    return _torch_process(["environment"], _ignore, errors=subprocess.DEVNULL)
-
-
-@contextlib.contextmanager
-def _stop_signals() -> Iterator[list[int]]:
-    """Inside, SIGINT and SIGTERM are noted in the list, for the loop to stop at its next pause; the third one kills.
-
-    The second may come while the loop saves.
-    """
-    received: list[int] = []
-
-    def note(number: int, frame: object) -> None:
-        received.append(number)
-        if len(received) > 2:
-            raise KeyboardInterrupt(number)
-
-    with handled(note):
-        yield received
+    return torch_process.run(["environment"], errors=subprocess.DEVNULL)
 
 
 def _of(run: RunDir, checkpoint: Choice) -> list[str]:
     return ["--run", str(run.path), "--checkpoint", str(checkpoint)]
-
-
-def _ignore(text: str) -> None:
-    pass
-
-
-def _torch_process(
-    arguments: list[str],
-    notice: Callable[[str], None],
-    stdin: str = "",
-    display: TrainingDisplay | None = None,
-    record: Callable[[str, dict[str, Any]], None] | None = None,
-    *,
-    errors: int | None = None,
-) -> dict[str, Any]:
-    """Runs ``python -m torchref``; shows, and has recorded, the events that it prints, a JSON object a line.
-
-    ``errors``: where its standard error goes, as subprocess has it.
-    """
-    command = [sys.executable, "-m", "torchref", *arguments]
-    ready, received = False, 0
-
-    def pass_on(number: int, frame: object) -> None:
-        """To the child, which saves and ends; before it listens there is nothing to save."""
-        nonlocal received
-        received = number
-        child.send_signal(number if ready else signal.SIGKILL)
-
-    # A session of its own: a terminal's Ctrl-C comes to this process alone, which passes it on once.
-    with (
-        subprocess.Popen(  # nosec B603  # this interpreter and torchref, without a shell
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors, text=True, start_new_session=True
-        ) as child,
-        handled(pass_on),
-    ):
-        assert child.stdin is not None and child.stdout is not None
-        with contextlib.suppress(BrokenPipeError):  # it has ended already, and its exit code says so
-            child.stdin.write(stdin)
-            child.stdin.close()
-        result: dict[str, Any] = {}
-        message = "the PyTorch process ended without saying why"
-        for line in child.stdout:
-            event = json.loads(line)
-            kind = event.pop("event")
-            if record is not None:
-                record(kind, event)
-            match kind:
-                case "ready":
-                    ready = True
-                case "result":
-                    result = event
-                case "error":
-                    message = event["message"]
-                case "notice":
-                    notice(event["text"])
-                case "progress" if display:
-                    display.progress(**event)
-                case "epoch" if display:
-                    display.epoch([event])
-            if display and display.closed and not received:
-                pass_on(signal.SIGTERM, None)
-        child.wait()
-    if received and not child.returncode > 0:
-        raise Ended("interrupted before the first step", 128 + received)
-    if child.returncode:
-        raise Ended(message, child.returncode if child.returncode > 0 else 128 - child.returncode)
-    return result

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from jaxnn.cli import backends, main, train
+from jaxnn.cli import backends, main, signals, train
 from jaxnn.run_dir import RunDir
 
 DIGITS = ["train", "mnist-mlp", "--dataset", "digits"]
@@ -221,7 +221,7 @@ def _untimed(run: Path) -> list[dict[str, object]]:
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_the_third_signal_ends_at_once(number: int, code: int, monkeypatch: pytest.MonkeyPatch) -> None:
     def hang(argv: list[str]) -> int:
-        with backends._stop_signals():
+        with signals.noted():
             for _ in range(3):
                 signal.raise_signal(number)
         return 0

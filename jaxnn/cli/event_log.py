@@ -39,9 +39,11 @@ class EventLog:
     it was begun without a log.
     """
 
-    def __init__(self, jobs: Sequence[Job]) -> None:
+    def __init__(self, jobs: Sequence[Job], *, resume: bool) -> None:
+        """``resume``: those of ``jobs`` that exist go on; otherwise they are replaced, whatever is in them."""
         self._writers: dict[Path, EventFileWriter] = {}
-        self._ends = {job.run.path: _ends(job.run) for job in jobs if job.run.exists()}
+        continued = [job.run for job in jobs if resume and job.run.exists()]
+        self._ends = {run.path: {row["step"] for row in run.read_metrics()} for run in continued}
 
     def __enter__(self) -> "EventLog":
         return self
@@ -50,19 +52,23 @@ class EventLog:
         for writer in self._writers.values():
             writer.close()
 
-    def started(self, run: RunDir, step: int) -> None:
-        """``run`` goes on from ``step``; its metrics hold the rows that are to stay."""
+    def started(self, run: RunDir, step: int, *, ended: bool = False) -> None:
+        """``run`` goes on from ``step``; its metrics hold the rows that are to stay.
+
+        ``ended``: no step of the epoch was left, and the row of ``step`` is the one that will be measured next.
+        """
         from tensorboard.summary.writer.event_file_writer import EventFileWriter
 
+        last = step - 1 if ended else step
+        rows = {row["step"]: row for row in run.read_metrics() if row["step"] <= last}  # PyTorch may be further by now
         is_new = not run.tensorboard.exists()
         self._writers[run.path] = EventFileWriter(str(run.tensorboard))
         if is_new:
-            for row in run.read_metrics():
-                if row["step"] <= step:  # PyTorch may be further by now
-                    self.measured(run, row["step"], row)
+            for end, row in rows.items():
+                self.measured(run, end, row)
         else:
             # A last epoch that was cut short and now goes on has lost the row of this very step.
-            is_dropped = step in self._ends.get(run.path, ()) and step not in _ends(run)
+            is_dropped = step in self._ends.get(run.path, ()) and step not in rows
             self._write(run, step if is_dropped else step + 1, session_log={"status": "START"})
 
     def measured(self, run: RunDir, step: int, values: Mapping[str, Any]) -> None:
@@ -86,6 +92,8 @@ class EventLog:
                 if loss is not None:
                     self.measured(job.run, step, {"running_loss": loss})
             elif kind == "epoch":
+                if job.run.path not in self._writers:
+                    self.started(job.run, event["step"], ended=True)
                 self.measured(job.run, event["step"], event)
 
         return take
@@ -95,8 +103,3 @@ class EventLog:
 
         event: Any = event_pb2  # its classes are made when it is imported
         self._writers[run.path].add_event(event.Event(wall_time=time.time(), step=step, **content))
-
-
-def _ends(run: RunDir) -> set[int]:
-    """The steps after which the run has rows of metrics."""
-    return {row["step"] for row in run.read_metrics()}

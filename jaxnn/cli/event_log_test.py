@@ -89,12 +89,36 @@ def test_pytorch_may_be_further_than_its_events(tmp_path: Path) -> None:
     run = RunDir(tmp_path)
     rows = [{"epoch": epoch, "step": 10 * epoch, **dict.fromkeys(TAGS.values(), 0.25 * epoch)} for epoch in (1, 2)]
     run.write_metrics(rows)
-    with EventLog([]) as log:
+    with EventLog([], resume=True) as log:
         take = log.of_pytorch(Job(recipes.get("mnist-mlp"), cast("Any", None), run))
         progress = {"epoch": 2, "step": 5, "steps_per_epoch": 10, "running_loss": None, "accuracy": 0.5}
         take("progress", progress | {"losses": [0.5, 1.0, 0.75, 0.75, 0.75]})
         take("epoch", rows[1])
     assert require_rows(tmp_path)["loss/running"] == [(15, 0.75)]
+
+
+@pytest.mark.parametrize("again", [False, True])
+@pytest.mark.parametrize("logged", [False, True])
+def test_pytorch_may_have_no_step_left_to_take(logged: bool, again: bool, tmp_path: Path) -> None:
+    """Stopped within epoch 2 and gone on to that very step; killed in between with that epoch's row, or not."""
+    run = RunDir(tmp_path)
+    rows = [{"epoch": 1, "step": 10}, {"epoch": 2, "step": 15}]
+    rows = [row | dict.fromkeys(TAGS.values(), 0.25 * row["epoch"]) for row in rows]
+    job = Job(recipes.get("mnist-mlp"), cast("Any", None), run)
+    tmp_path.joinpath("recipe.json").touch()
+    if logged:
+        run.write_metrics(rows[:1])
+        with EventLog([job], resume=True) as log:
+            log.started(run, 10)
+            log.measured(run, 15, {"running_loss": 0.5})
+            if again:
+                log.measured(run, 15, rows[1])
+    run.write_metrics(rows if again else rows[:1])
+    with EventLog([job], resume=True) as log:
+        run.write_metrics(rows)  # its process does, before the event
+        log.of_pytorch(job)("epoch", rows[1])
+    expected = [(15, 0.5)] if logged and not again else []
+    assert require_rows(tmp_path).get("loss/running", []) == expected
 
 
 def test_a_run_that_is_replaced_takes_its_log_along(tmp_path: Path) -> None:
@@ -103,6 +127,14 @@ def test_a_run_that_is_replaced_takes_its_log_along(tmp_path: Path) -> None:
         assert len(require_rows(tmp_path / "run")["loss/test"]) == epochs
     assert main([*DIGITS, "--out", str(tmp_path / "run"), "--overwrite", "--epochs", "1"]) == 0
     assert not (tmp_path / "run" / "tensorboard").exists()
+
+
+def test_a_damaged_run_can_be_replaced(tmp_path: Path) -> None:
+    assert train(tmp_path / "run", "--epochs", "1") == 0
+    RunDir(tmp_path / "run").metrics_file.write_text("{}\n[\n")
+    assert train(tmp_path / "run", "--epochs", "1", "--resume") == 2
+    assert train(tmp_path / "run", "--epochs", "1", "--overwrite") == 0
+    require_rows(tmp_path / "run")
 
 
 def test_each_of_several_runs_has_its_own_folder(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -6,10 +6,26 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from jaxnn.cli.arguments import has, value_of
 from jaxnn.cli.backends import Outcome
-from jaxnn.errors import Ended, Interrupted, NonFiniteLossError
+from jaxnn.errors import Ended, Interrupted, NonFiniteLossError, UserError
 from jaxnn.files import write_atomically
+from jaxnn.run_dir import RunDir
 from jaxnn.together import Job
+
+
+def require_said(argv: list[str]) -> None:
+    """Raises UserError if --resume is for the folder of many runs, and ``argv`` does not say which they are."""
+    out, named = value_of("--out", argv), bool(argv) and not argv[0].startswith("-")
+    several = has("--seeds", argv) or has("--sweep", argv)
+    if out is None or not has("--resume", argv) or RunDir(Path(out)).exists() or (named and several):
+        return
+    patterns = ("seed-*", "*=*", "*=*/seed-*")
+    if found := sorted(file.parent for pattern in patterns for file in Path(out).glob(f"{pattern}/recipe.json")):
+        raise UserError(
+            f"{out} holds several runs: `jaxnn train RECIPE --resume --out {out}` with the --seeds or --sweep of the "
+            f"command that began them goes on with all, `jaxnn train --resume --out {found[0]}` with one"
+        )
 
 
 def summary(out: Path, jobs: Sequence[Job], outcomes: Sequence[Outcome]) -> dict[str, Any]:
@@ -46,7 +62,8 @@ def write(out: Path, jobs: Sequence[Job], outcomes: Sequence[Outcome], *, sweep:
 
 
 def interrupted(out: Path, stop: Interrupted) -> str:
-    return f"interrupted after step {stop.step}; the same command with --resume --out {out} goes on there"
+    after = "" if stop.step is None else f" after step {stop.step}"
+    return f"interrupted{after}; the same command with --resume --out {out} goes on there"
 
 
 def require_all(jobs: Sequence[Job], outcomes: Sequence[Outcome]) -> None:

@@ -1,6 +1,7 @@
 """``--seeds`` and ``--sweep``: runs in folders of their own, a summary and a picture; stopped, continued, diverging."""
 
 import io
+import itertools
 import json
 import os
 import signal
@@ -13,7 +14,9 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from jaxnn.cli import main
+from jaxnn.cli import backends, main, torch_process
+from jaxnn.cli.console import TrainingDisplay
+from jaxnn.experiment import Experiment
 from jaxnn.run_dir import RunDir
 
 DIGITS = ["train", "mnist-mlp", "--dataset", "digits"]
@@ -94,6 +97,95 @@ def test_interrupted_seeds_go_on_to_the_same_end_and_more_can_follow(
     longer = ["train", "--resume", "--out", str(stopped / "seed-2"), "--epochs", str(done + 1)]  # alone
     assert main(longer) == 0
     assert len(RunDir(stopped / "seed-2").read_metrics()) == done + 1
+
+
+OF_MANY = "the same command with --resume --out"
+
+
+@pytest.mark.parametrize(
+    ("signalled", "code", "says"), [(1, 143, f"jaxnn: interrupted; {OF_MANY} OUT goes on there\n"), (2, 0, "")]
+)
+def test_a_signal_at_the_very_end_of_a_run_starts_no_other(
+    signalled: int,
+    code: int,
+    says: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    evaluate, calls = Experiment.evaluate, itertools.count(1)
+
+    def evaluated(*given: Any) -> Any:  # after the last look at the signals
+        if next(calls) == signalled:
+            signal.raise_signal(signal.SIGTERM)
+        return evaluate(*given)
+
+    monkeypatch.setattr(Experiment, "evaluate", evaluated)
+    argv = ["train", "breast-cancer", "--epochs", "1", "--sweep", "batch_size=50,60", "--out", str(tmp_path)]
+    assert main(argv) == code
+    assert capsys.readouterr().err == says.replace("OUT", str(tmp_path))
+    assert len(RunDir(tmp_path / "batch_size=50").read_metrics()) == 1
+    assert (tmp_path / "batch_size=60").exists() == (tmp_path / "summary.json").exists() == (code == 0)
+
+
+# In place of PyTorch: is signalled in one of the runs, whose last event may follow.
+CHILD = """
+import json, os, pathlib, signal, sys
+signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])
+signal.alarm(60)
+sys.stdin.read()
+out = sys.argv[sys.argv.index("--out") + 1]
+os.makedirs(out)
+print('{"event": "ready"}', flush=True)
+if out.endswith(SEED):
+    print('{"event": "notice", "text": ""}', flush=True)
+    signal.sigwait([signal.SIGTERM])
+    print(json.dumps(LAST), flush=True)
+    sys.exit(LAST.get("code", 0))
+print('{"event": "result", "test_accuracy": 0.5}')
+"""
+RESULT = {"event": "result", "test_accuracy": 1.0}
+STOPPED = {"event": "error", "code": 143, "message": "of this run alone", "step": 7}
+
+
+@pytest.mark.parametrize(
+    ("seed", "last", "code", "says"),
+    [
+        ("seed-420", STOPPED, 143, f"jaxnn: interrupted after step 7; {OF_MANY} OUT goes on there\n"),
+        ("seed-420", RESULT, 143, f"jaxnn: interrupted; {OF_MANY} OUT goes on there\n"),
+        ("seed-421", RESULT, 0, ""),
+    ],
+)
+def test_a_signal_to_runs_in_pytorch(
+    seed: str,
+    last: dict[str, Any],
+    code: int,
+    says: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    child = CHILD.replace("SEED", repr(seed)).replace("LAST", repr(last))
+    monkeypatch.setattr(torch_process, "_COMMAND", (sys.executable, "-c", child))
+    monkeypatch.setattr(backends, "_require_installed", lambda framework: None)
+    monkeypatch.setattr(TrainingDisplay, "notice", lambda *_: signal.raise_signal(signal.SIGTERM))
+    argv = [*DIGITS, "--framework", "torch", "--seeds", "2", "--out", str(tmp_path)]
+    assert main(argv) == code
+    assert capsys.readouterr().err == says.replace("OUT", str(tmp_path))
+    assert (tmp_path / "seed-421").exists() == (tmp_path / "summary.json").exists() == (code == 0)
+
+
+@pytest.mark.parametrize("folder", ["seed-420", "epochs=1", "epochs=1/seed-420"])
+@pytest.mark.parametrize("argv", [["train"], ["train", "--seeds", "2"], DIGITS])
+def test_to_go_on_with_many_runs_takes_all_of_their_command(
+    argv: list[str], folder: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / folder).mkdir(parents=True)
+    (tmp_path / folder / "recipe.json").touch()
+    assert main([*argv, "--resume", "--out", str(tmp_path)]) == 2
+    error = capsys.readouterr().err
+    assert f"{tmp_path} holds several runs" in error and f"--out {tmp_path / folder}`" in error
+    assert "--seeds or --sweep" in error and error.count("\n") == 1
 
 
 @pytest.mark.parametrize("framework", ["jax", pytest.param("torch", marks=[pytest.mark.torch, pytest.mark.slow])])

@@ -14,7 +14,7 @@ import tyro
 
 from jaxnn import data, recipes, run_dir
 from jaxnn.checkpoint_policy import CheckpointPolicy
-from jaxnn.cli import backends, event_log, many_runs, watch
+from jaxnn.cli import backends, event_log, many_runs, signals, watch
 from jaxnn.cli.arguments import has, parse, value_of
 from jaxnn.cli.backends import Outcome
 from jaxnn.cli.console import TrainingDisplay
@@ -73,6 +73,7 @@ class Options:
 
 
 def run(argv: list[str]) -> int:
+    many_runs.require_said(argv)
     options = _read(argv)
     backends.require(options.framework, options.recipe)
     several = options.seeds is not None or options.sweep is not None
@@ -90,9 +91,15 @@ def _train_all(options: Options, *, explicit_batch_size: bool) -> None:
     limit = options.memory_limit_bytes
     with _folder(options) as out:
         jobs = _jobs(options, out, explicit_batch_size=explicit_batch_size)
+        groups = backends.groups(options.framework, jobs, limit, mesh=options.devices.shape)
         outcomes: dict[Path, Outcome] = {}
-        for group in backends.groups(options.framework, jobs, limit, mesh=options.devices.shape):
-            outcomes |= zip((job.run.path for job in group), _train(group, options, limit, out), strict=True)
+        with signals.noted() as received:
+            for group in groups:
+                if received:  # when there was nothing left to stop
+                    raise Ended(many_runs.interrupted(out, Interrupted(out)), 128 + received[0])
+                outcomes |= zip(
+                    (job.run.path for job in group), _train(group, options, limit, out, received), strict=True
+                )
         results = [outcomes[job.run.path] for job in jobs]
     if len(jobs) > 1:
         many_runs.write(out, jobs, results, sweep=options.sweep)
@@ -218,7 +225,9 @@ def _jobs(options: Options, out: Path, *, explicit_batch_size: bool) -> list[Job
     return jobs
 
 
-def _train(jobs: list[Job], options: Options, memory_limit: int | None, out: Path) -> list[Outcome]:
+def _train(
+    jobs: list[Job], options: Options, memory_limit: int | None, out: Path, received: list[int]
+) -> list[Outcome]:
     recipe, dataset, run = jobs[0]
     batches = batching(len(dataset.train), recipe)
     steps = total_steps(batches, recipe)
@@ -238,13 +247,16 @@ def _train(jobs: list[Job], options: Options, memory_limit: int | None, out: Pat
         display = TrainingDisplay(title, **look)
     with contextlib.ExitStack() as stack:
         stack.enter_context(display)
-        log = stack.enter_context(event_log.EventLog(jobs)) if options.tensorboard and options.devices.reports else None
+        log = None
+        if options.tensorboard and options.devices.reports:
+            log = stack.enter_context(event_log.EventLog(jobs, resume=options.resume))
         try:
             outcomes = backends.train(
                 options.framework,
                 jobs,
                 display,
                 log,
+                received,
                 resume=options.resume,
                 policy=options.policy,
                 memory_limit=memory_limit,
