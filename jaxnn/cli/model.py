@@ -117,7 +117,7 @@ def _document(recipe: Recipe, dataset: str, summary: "Summary") -> dict[str, Any
 
 
 def _text(recipe: Recipe, dataset: str, summary: "Summary") -> str:
-    return "\n".join([summary.printed, "", *_table(summary), "", _totals(recipe, dataset, summary)])
+    return "\n".join([summary.printed, "", *_table(summary), "", *_totals(recipe, dataset, summary)])
 
 
 def _table(summary: "Summary") -> list[str]:
@@ -141,11 +141,11 @@ def _remark(tensor: "Tensor") -> str:
     return "buffer" if tensor.is_buffer else "" if tensor.trained else "frozen"
 
 
-def _totals(recipe: Recipe, dataset: str, summary: "Summary") -> str:
-    parts = [f"{summary.parameters:,} parameters"]
-    if recipe.trained_layer is not None:
-        parts.append(f"{summary.trained:,} of them trained ({recipe.trained_layer})")
-    if summary.buffers:
-        parts.append(f"{summary.buffers:,} values in buffers")
+def _totals(recipe: Recipe, dataset: str, summary: "Summary") -> list[str]:
+    trained = "" if recipe.trained_layer is None else f", {summary.trained:,} of them trained ({recipe.trained_layer})"
+    buffers = f", {summary.buffers:,} values in buffers" if summary.buffers else ""
     kind = "float64" if recipe.precision == "float64" else "float32"
-    return f"{recipe.name} on {dataset}: {', '.join(parts)}; {summary.bytes:,} bytes in {kind}"
+    return [
+        f"{recipe.name} on {dataset}: {summary.parameters:,} parameters{trained}",
+        f"{summary.bytes:,} bytes in {kind}{buffers}",
+    ]
