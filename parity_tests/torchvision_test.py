@@ -20,6 +20,7 @@ from flax import nnx
 
 import torchref.models
 from jaxnn import models, optim, parity, recipe, recipes
+from jaxnn.architecture import printed
 from jaxnn.interop.state_dict import rules, state_dict, to_torch
 from jaxnn.torch_random import TorchGenerator
 from torchref.precision import default_dtype
@@ -62,6 +63,21 @@ def test_both_sides_draw_torchvision_s_weights(name: str, original: Callable[[st
     for found in (theirs, state_dict(port(name, 64))):
         assert list(found) == list(expected)
         assert [key for key, value in expected.items() if not np.array_equal(found[key], value)] == []
+
+
+@pytest.mark.parametrize("name", ["resnet18", "resnet50", "vgg16"])
+def test_the_printed_network_is_torchvision_s(name: str, original: Callable[[str], torch.nn.Module]) -> None:
+    """But for ``inplace=True``, which means nothing in JAX, and BatchNorm's bias, which older PyTorch has not."""
+    with torch.device("meta"):
+        expected = repr(original(name)).replace("inplace=True", "")
+    found = []
+
+    def build() -> None:
+        spec = recipes.get(name).model
+        found.append(printed(models.build(spec, input_shape=(64, 64, 3), outputs=1000, rngs=nnx.Rngs(0))))
+
+    jax.eval_shape(build)
+    assert found[0].replace("bias=True, t", "t") == expected.replace("bias=True, t", "t")
 
 
 def compare(

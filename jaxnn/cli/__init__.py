@@ -15,6 +15,7 @@ from jaxnn.errors import Ended, NonFiniteLossError, UserError
 
 _COMMANDS = {
     "recipes": "list the recipes: data set, model, expected accuracy",
+    "model": "the network of a recipe or a run as print(net) shows it, its shapes and parameters",
     "train": "train a recipe, in JAX or (--framework torch) in PyTorch",
     "launch": "train in several processes on this machine, as on so many hosts",
     "evaluate": "loss, accuracies and confusion matrix of a trained run",

@@ -50,7 +50,8 @@ class Options:
     eval: bool = False
     """Compare a port in evaluation mode."""
     level: tuple[Level, ...] = ()
-    """Only these levels; "accuracy", which trains the whole recipe twice, only if it is named."""
+    """Only these levels; "accuracy" and "state" are of recipes, and "accuracy", which trains the whole recipe twice,
+    is compared only if it is named."""
     dataset: str | None = None
     """The recipe's data (default: embedded data, or with --data-dir the recipe's own set)."""
     data_dir: Path | None = None
@@ -72,6 +73,9 @@ def run(argv: list[str]) -> int:
         raise UserError("name a recipe, or --torch, --jax and --batch, or --left and --right; see --help")
     if options.steps is not None and options.steps < 0:
         raise UserError(f"--steps must be at least 0, but it is {options.steps}")
+    if options.recipe is None and (of_recipes := {"accuracy", "state"} & set(options.level)):
+        level = min(of_recipes)
+        raise UserError(f"--level {level} is for recipes, which jaxnn can train and carry over itself; leave it out")
     if options.out.exists() and not options.out.is_dir():
         raise UserError(f"--out {options.out} is a file; name a folder")
     if any(dumps):
@@ -134,6 +138,7 @@ def _recipes(options: Options) -> int:
         names,
         steps=(1000 if options.steps is None else options.steps) if trains else 0,
         accuracy="accuracy" in options.level,
+        state=not options.level or "state" in options.level,
         dataset=options.dataset,
         data_dir=None if options.data_dir is None else str(options.data_dir.resolve()),
         precision=options.precision,

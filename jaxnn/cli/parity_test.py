@@ -69,11 +69,12 @@ def test_an_own_port(here: Path, capsys: pytest.CaptureFixture[str], port: str, 
 
 
 def test_a_recipe(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["parity", "csv", "--steps", "3", "--level", "forward", "trajectory"]) == 0
+    assert main(["parity", "csv", "--steps", "3", "--level", "forward", "trajectory", "state"]) == 0
     captured = capsys.readouterr()
     assert "PASSED  csv on iris" in captured.out
     assert "gradients" not in captured.out
     certificate = json.loads((here / "parity" / "certificate.json").read_text())
+    assert [row["level"] for row in certificate["reports"][0]["levels"]] == ["forward", "trajectory", "state"]
     assert certificate["ok"] and certificate["about"]["torch"]["versions"]["torch"]
     assert (here / "parity" / "certificate.html").is_file()
 
@@ -93,6 +94,7 @@ MISTAKES = {
     "no dumps": (["--left", "a", "--right", "b"], "a is not a dump"),
     "negative steps": (["csv", "--steps", "-1"], "at least 0"),
     "a file for a folder": (["csv", "--out", "own.py"], "is a file"),
+    "the state of a port": ([*PORT, "--jax", "own:Port", "--level", "state"], "--level state is for recipes"),
     "an unknown level": (["csv", "--level", "backward"], "--level"),
 }
 

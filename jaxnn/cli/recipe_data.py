@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from jaxnn import data
+from jaxnn.cli.arguments import has, value_of
 from jaxnn.errors import UserError
 from jaxnn.interop import weights
 from jaxnn.recipe import Recipe
@@ -27,6 +28,19 @@ def with_absolute_paths(recipe: Recipe) -> Recipe:
     if recipe.data_dir is not None:
         changes["data_dir"] = str(Path(recipe.data_dir).resolve())
     return recipe.replace(**changes)
+
+
+def image_size_options(argv: list[str], recipe: Recipe) -> list[str]:
+    """The options of ``recipe`` that --image-size stands for. Raises UserError where it has no meaning."""
+    size = value_of("--image-size", argv) or value_of("--image_size", argv)
+    if size is None:
+        return []
+    if recipe.input.size is None:
+        raise UserError(f"--image-size is for images, but recipe {recipe.name} takes a table; leave it out")
+    for flag in ("--input.size", "--input.fit"):
+        if has(flag, argv):
+            raise UserError(f"--image-size sets {flag} itself; leave one of the two out")
+    return ["--input.size", size, "--input.fit", "resize"]
 
 
 def require_same(recipe: Recipe, framework: Framework, run: RunDir) -> None:

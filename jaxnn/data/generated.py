@@ -10,7 +10,7 @@ from jaxnn.torch_random import TorchGenerator
 
 _NAME = re.compile(r"uniform-(\d+)x(\d+)")
 _MOST_NUMBERS = 2**30  # 4 GiB of float32
-_CLASSES = ("0", "1", "2")
+CLASSES = ("0", "1", "2")
 
 
 def is_name(name: str) -> bool:
@@ -22,6 +22,14 @@ def uniform(name: str, *, seed: int) -> Dataset:
 
     The test split, 20 % as many rows, is drawn after it from the same generator.
     """
+    rows, features = shape(name)
+    generator = TorchGenerator(seed)
+    train, test = (_draw(generator, n, features) for n in (rows, max(1, round(0.2 * rows))))
+    return Dataset(name=name, train=train, test=test, classes=CLASSES, source=f"torch.manual_seed({seed})")
+
+
+def shape(name: str) -> tuple[int, int]:
+    """Rows and features of ``uniform-ROWSxFEATURES``. Raises UserError for anything else."""
     match = _NAME.fullmatch(name)
     rows, features = (int(match[1]), int(match[2])) if match else (0, 0)
     if rows == 0 or features == 0 or rows * features > _MOST_NUMBERS:
@@ -29,12 +37,10 @@ def uniform(name: str, *, seed: int) -> Dataset:
             f"--dataset {name!r} is not uniform-ROWSxFEATURES with at least one of each "
             f"and at most {_MOST_NUMBERS} numbers, such as uniform-500x20"
         )
-    generator = TorchGenerator(seed)
-    train, test = (_draw(generator, n, features) for n in (rows, max(1, round(0.2 * rows))))
-    return Dataset(name=name, train=train, test=test, classes=_CLASSES, source=f"torch.manual_seed({seed})")
+    return rows, features
 
 
 def _draw(generator: TorchGenerator, rows: int, features: int) -> Split:
     inputs = generator.rand((rows, features)) * np.float32(100)
-    labels = generator.randint(0, len(_CLASSES), (rows, 1))
+    labels = generator.randint(0, len(CLASSES), (rows, 1))
     return Split(inputs, labels[:, 0].astype(np.int32))

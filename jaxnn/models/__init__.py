@@ -1,4 +1,7 @@
-"""The networks of the recipes, one architecture a file, with the parameter names of the documents."""
+"""The networks of the recipes, one architecture a file, with the parameter names of the documents.
+
+``functional``: the layers in whose place PyTorch's class calls functions, so that its ``print(net)`` has none of them.
+"""
 
 import jax.numpy as jnp
 from flax import nnx

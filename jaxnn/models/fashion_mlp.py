@@ -15,6 +15,8 @@ from jaxnn.nn.initializers import Rngs
 class FashionMLP(nnx.Module):
     """normalize (optional), linear1 with ReLU, output; log_softmax."""
 
+    functional = ("flatten",)
+
     def __init__(
         self,
         spec: recipe.FashionMLP,

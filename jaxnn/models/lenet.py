@@ -13,6 +13,8 @@ from jaxnn.nn.initializers import Rngs
 class LeNet(nnx.Module):
     """conv1, conv2 (each with ReLU and 2x2 max-pool), fc1, fc2 (ReLU), fc3."""
 
+    functional = ("pool", "flatten")
+
     def __init__(
         self,
         spec: recipe.LeNet,

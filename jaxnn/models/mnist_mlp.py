@@ -16,6 +16,8 @@ from jaxnn.nn.initializers import Rngs
 class MnistMLP(nnx.Module):
     """fc1, fc2, ...: ReLU (and dropout) after each but the last; log_softmax."""
 
+    functional = ("flatten", "dropouts")
+
     def __init__(
         self,
         spec: recipe.MnistMLP,

@@ -19,6 +19,8 @@ _Features = Float[Array, "batch height_out width_out channel_out"]
 class ResNet(nnx.Module):
     """conv1, bn1, max-pool; layer1 to layer4, each half as large and twice as wide as the one before; average; fc."""
 
+    functional = ("flatten",)
+
     def __init__(
         self,
         spec: recipe.ResNet,
@@ -43,6 +45,7 @@ class ResNet(nnx.Module):
 
         self.conv1 = Conv2d(input_shape[-1], _STEM, 7, stride=2, padding=3, bias=False, **parts)
         self.bn1 = BatchNorm2d(_STEM, param_dtype=param_dtype)
+        self.relu = jax.nn.relu
         self.maxpool = MaxPool2d(3, stride=2, padding=1)
         self.layer1 = stage(64, spec.layers[0], stride=1)
         self.layer2 = stage(128, spec.layers[1], stride=2)
@@ -58,7 +61,7 @@ class ResNet(nnx.Module):
                 module.kernel[...] = to_conv_kernel(kaiming_normal(rngs, shape, fan=fan, dtype=param_dtype))
 
     def __call__(self, x: _Images) -> Float[Array, "batch outputs"]:
-        x = self.maxpool(jax.nn.relu(self.bn1(self.conv1(x))))
+        x = self.maxpool(self.relu(self.bn1(self.conv1(x))))
         x = self.layer4(self.layer3(self.layer2(self.layer1(x))))
         return self.fc(self.flatten(self.avgpool(x)))
 
@@ -74,14 +77,15 @@ class BasicBlock(nnx.Module):
         parts: dict[str, Any] = {"bias": False, "rngs": rngs, "param_dtype": param_dtype}
         self.conv1 = Conv2d(channels, width, 3, stride=stride, padding=1, **parts)
         self.bn1 = BatchNorm2d(width, param_dtype=param_dtype)
+        self.relu = jax.nn.relu
         self.conv2 = Conv2d(width, width, 3, padding=1, **parts)
         self.bn2 = BatchNorm2d(width, param_dtype=param_dtype)
         self.downsample = _downsample(channels, width, stride, **parts)
 
     def __call__(self, x: _Images) -> _Features:
-        y = jax.nn.relu(self.bn1(self.conv1(x)))
+        y = self.relu(self.bn1(self.conv1(x)))
         y = self.bn2(self.conv2(y))
-        return jax.nn.relu(y + (x if self.downsample is None else self.downsample(x)))
+        return self.relu(y + (x if self.downsample is None else self.downsample(x)))
 
 
 class Bottleneck(nnx.Module):
@@ -100,13 +104,14 @@ class Bottleneck(nnx.Module):
         self.bn2 = BatchNorm2d(width, param_dtype=param_dtype)
         self.conv3 = Conv2d(width, wide, 1, **parts)
         self.bn3 = BatchNorm2d(wide, param_dtype=param_dtype)
+        self.relu = jax.nn.relu
         self.downsample = _downsample(channels, wide, stride, **parts)
 
     def __call__(self, x: _Images) -> _Features:
-        y = jax.nn.relu(self.bn1(self.conv1(x)))
-        y = jax.nn.relu(self.bn2(self.conv2(y)))
+        y = self.relu(self.bn1(self.conv1(x)))
+        y = self.relu(self.bn2(self.conv2(y)))
         y = self.bn3(self.conv3(y))
-        return jax.nn.relu(y + (x if self.downsample is None else self.downsample(x)))
+        return self.relu(y + (x if self.downsample is None else self.downsample(x)))
 
 
 def _downsample(channels: int, width: int, stride: int, **parts: Any) -> nnx.Sequential | None:

@@ -15,6 +15,8 @@ from jaxnn.nn.initializers import Rngs
 class TabularMLP(nnx.Module):
     """linear1 with ReLU, linear2 with sigmoid, output."""
 
+    functional = ("flatten",)
+
     def __init__(
         self,
         spec: recipe.TabularMLP,

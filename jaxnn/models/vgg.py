@@ -18,6 +18,8 @@ _SIDE, _HIDDEN = 7, 4096
 class VGG(nnx.Module):
     """features: 3x3 convolutions with ReLU and max-pools; avgpool to 7x7; classifier: three layers with dropout."""
 
+    functional = ("flatten",)
+
     def __init__(
         self,
         spec: recipe.VGG,

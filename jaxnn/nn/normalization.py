@@ -29,7 +29,7 @@ class _BatchNorm(nnx.Module):
         track_running_stats: bool = True,
         param_dtype: jnp.dtype | type = jnp.float32,
     ) -> None:
-        self.eps, self.momentum = eps, momentum
+        self.num_features, self.eps, self.momentum = num_features, eps, momentum
         self.use_running_average = False
         self.track_running_stats = track_running_stats
         self.scale = nnx.Param(jnp.ones(num_features, param_dtype)) if affine else None

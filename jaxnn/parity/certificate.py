@@ -9,6 +9,7 @@ from typing import Any
 
 from jaxnn import data, environment, recipes
 from jaxnn.files import write_atomically
+from jaxnn.parity.carried import compare_state
 from jaxnn.parity.recipe_run import compare_accuracy, compare_recipe
 from jaxnn.parity.report import Report, page
 from jaxnn.recipe import Recipe
@@ -28,16 +29,21 @@ def resolve(name: str, *, dataset: str | None, data_dir: str | None, **changes: 
     return recipe, loaded
 
 
-def compare_all(names: Sequence[str], *, steps: int, accuracy: bool = False, **options: Any) -> Iterator[Report]:
+def compare_all(
+    names: Sequence[str], *, steps: int, accuracy: bool = False, state: bool = False, **options: Any
+) -> Iterator[Report]:
     """A report on each recipe, as it is there; ``options`` as for ``resolve``.
 
-    ``steps`` of training are compared, and with ``accuracy`` what the whole recipe reaches, which takes as long.
+    ``steps`` of training are compared, with ``accuracy`` what the whole recipe reaches, which takes as long, and with
+    ``state`` a training that moves to the other framework and back.
     """
     for name in names:
         recipe, dataset = resolve(name, **options)
         report = compare_recipe(recipe.replace(steps=steps or None), dataset)
         if accuracy:
             report = replace(report, entries=(*report.entries, compare_accuracy(recipe, dataset)))
+        if state:
+            report = replace(report, entries=(*report.entries, *compare_state(recipe, dataset)))
         yield report
 
 

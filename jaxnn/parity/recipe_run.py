@@ -37,8 +37,8 @@ def compare_recipe(recipe: Recipe, dataset: Dataset) -> Report:
     loss, parameters, state and buffers after every step of training; ``recipe.steps`` says how many.
     """
     with precisions.activate(recipe.precision) as dtypes:
-        evaluated, in_evaluation = _first_pass(recipe, dataset, train=False)
-        theirs, ours = _first_pass(recipe, dataset, train=True)
+        evaluated, in_evaluation = first_pass(recipe, dataset, train=False)
+        theirs, ours = first_pass(recipe, dataset, train=True)
         options = recipe.optimizer.options | {"name": recipe.optimizer.name, "lr": recipe.optimizer.learning_rate}
         length = {"steps": recipe.steps or 0, "loss": recipe.loss.name, "optimizer": options}
         left = Recording(**vars(theirs) | length)
@@ -90,7 +90,8 @@ def _same_start(left: Recording, right: Recording) -> Entry:
     return Entry(level="init", torch_name="all", nnx_path="", what="same draws", error=found, tolerance=0.0)
 
 
-def _first_pass(recipe: Recipe, dataset: Dataset, *, train: bool) -> tuple[Recording, recorder.Run]:
+def first_pass(recipe: Recipe, dataset: Dataset, *, train: bool) -> tuple[Recording, recorder.Run]:
+    """Of both frameworks, on the first examples, inside ``jaxnn.precision.activate``."""
     import torch
 
     import torchref.losses

@@ -8,7 +8,9 @@ from typing import Any, Literal
 from jaxnn.errors import UserError
 from jaxnn.files import write_atomically
 
-Level = Literal["weights", "init", "forward", "buffers", "loss", "gradients", "optimizer", "trajectory", "accuracy"]
+Level = Literal[
+    "weights", "init", "forward", "buffers", "loss", "gradients", "optimizer", "trajectory", "accuracy", "state"
+]
 """In the order in which they are compared: ``first_divergence`` is the first failure in it."""
 
 

@@ -22,6 +22,7 @@ COMPARED: dict[Level, str] = {
     "optimizer": "updates from the reference's gradients",
     "trajectory": "training, step by step",
     "accuracy": "test accuracy after the whole recipe",
+    "state": "a training carried over in its middle, and back",
 }
 """What each level compares, in a few words."""
 
