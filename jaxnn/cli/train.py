@@ -20,7 +20,7 @@ from jaxnn.cli.backends import Outcome
 from jaxnn.cli.console import TrainingDisplay
 from jaxnn.cli.devices import DeviceOptions, goes_on
 from jaxnn.cli.document_log import DocumentDisplay
-from jaxnn.cli.recipe_data import require_same, with_absolute_paths
+from jaxnn.cli.recipe_data import image_size_options, require_same, with_absolute_paths
 from jaxnn.cli.sweep import expand
 from jaxnn.data import Dataset
 from jaxnn.data.order import batching, total_steps
@@ -166,7 +166,7 @@ def _read(argv: list[str]) -> Options:
     default = Options(recipe=recipe, **began)
     prog = f"jaxnn train {named or 'RECIPE'}"
     arguments = argv if named is None else argv[1:]
-    options = parse(Options, [*arguments, *_image_size(argv, recipe)], prog=prog, default=default)
+    options = parse(Options, [*arguments, *image_size_options(argv, recipe)], prog=prog, default=default)
     if options.recipe.name != recipe.name:
         raise UserError("--name cannot be changed: the recipe is named first, `jaxnn train RECIPE`")
     if options.resume and options.overwrite:
@@ -188,19 +188,6 @@ def _program(run: RunDir, *, distributed: bool) -> dict[str, Any]:
         "memory_limit": None if limit is None else limit / 2**30,
         "devices": DeviceOptions(mesh=None if mesh is None or distributed else str(mesh)),
     }
-
-
-def _image_size(argv: list[str], recipe: Recipe) -> list[str]:
-    """The options that --image-size stands for."""
-    size = value_of("--image-size", argv) or value_of("--image_size", argv)
-    if size is None:
-        return []
-    if recipe.input.size is None:
-        raise UserError(f"--image-size is for images, but recipe {recipe.name} takes a table; leave it out")
-    for flag in ("--input.size", "--input.fit"):
-        if has(flag, argv):
-            raise UserError(f"--image-size sets {flag} itself; leave one of the two out")
-    return ["--input.size", size, "--input.fit", "resize"]
 
 
 def _jobs(options: Options, out: Path, *, explicit_batch_size: bool) -> list[Job]:
