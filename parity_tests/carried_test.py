@@ -36,7 +36,13 @@ def compared(name: str, precision: Precision, changes: dict[str, Any]) -> Report
     return Report(title=name, entries=compare_state(recipe.replace(**changes), dataset))
 
 
-@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize(
+    "case",
+    [
+        pytest.param(case, marks=[pytest.mark.slow] * ("float32" not in case and "adam and" not in case))
+        for case in CASES
+    ],
+)
 def test_nothing_is_lost(case: str) -> None:
     report = compared(*CASES[case])
     assert report.ok, report.table()
