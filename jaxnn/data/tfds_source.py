@@ -17,6 +17,7 @@ from jaxnn.data import aligned
 from jaxnn.data.dataset import Dataset, Split
 from jaxnn.data.named import Named, Origin
 from jaxnn.errors import UserError, first_line
+from jaxnn.files import expanded
 
 SILENCE = 30  # seconds in which a server has to send something
 MINUTE, LEAST = 60, 2**16  # seconds, and the bytes that a server has to send in them
@@ -25,7 +26,7 @@ _CHUNK = 1000  # one record at a time is twice as slow
 
 def root() -> Path:
     """$TFDS_DATA_DIR, else ~/tensorflow_datasets."""
-    return Path(os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets").expanduser()
+    return expanded(os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets")
 
 
 def prepared(named: Named, data_dir: Path) -> Path | None:
