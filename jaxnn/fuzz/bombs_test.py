@@ -4,6 +4,7 @@ import gzip
 import io
 import json
 import os
+import pickle
 import resource
 import struct
 import subprocess
@@ -14,6 +15,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
 import pytest
 from PIL import Image
 
@@ -75,6 +77,25 @@ def _header_of_a_tar(kind: bytes, size: int, *, zeros: int = 0) -> Write:
         (path / "pets.tar").write_bytes(gzip.compress(info.tobuf(tarfile.GNU_FORMAT) + bytes(zeros)))
 
     return write
+
+
+def _batches(data: bytes) -> Write:
+    """CIFAR-10's batches in Python's form, the first of them ``data``."""
+    names = (*(f"data_batch_{number}" for number in range(1, 6)), "test_batch")
+    return _tar(*((name, {}, data if name == names[0] else b"") for name in names))
+
+
+def _lists_in_lists() -> bytes:
+    labels: list[Any] = [0] * 10
+    for _ in range(9):
+        labels = [labels] * 10
+    return pickle.dumps({b"data": np.zeros((10, 3072), np.uint8), b"labels": labels}, protocol=2)
+
+
+def _text_again_and_again() -> bytes:
+    """1 MB of text is kept as 1, and encoded 4,000 times."""
+    kept = b"c_codecs\nencode\nq\x00" + b"X" + struct.pack("<I", 10**6) + b"a" * 10**6 + b"q\x01X\6\0\0\0latin1q\x02"
+    return b"\x80\x02(" + kept + b"h\x00h\x01h\x02\x86R" * 4000 + b"l."
 
 
 def _chained_names(path: Path) -> None:
@@ -236,6 +257,15 @@ BOMBS = {
     "tar: attributes of -1 bytes": Bomb(_header_of_a_tar(b"x", -(2**40)), _load_pets, "pets.tar"),
     "tar: a negative size": Bomb(_header_of_a_tar(b"0", -512), _load_pets, "claims -512 bytes"),
     "tar: a sparse file": Bomb(_tar(("a/1.png", {"type": b"S"}, b"")), _load_pets, "pets.tar"),
+    "pickle: object 2**28": Bomb(
+        _batches(b"\x80\x02]r" + struct.pack("<I", 2**28) + b"."), _load_pets, "keeps object 268435456 of 2"),
+    "pickle: 16 million lists": Bomb(_batches(b"\x80\x02" + b"]" * 2**24 + b"."), _load_pets, "not so many"),
+    "pickle: 10**10 labels in lists in lists": Bomb(
+        _batches(_lists_in_lists()), _load_pets, "not 'list'"),
+    "pickle: a key of 2**60 tuples": Bomb(
+        _batches(b"\x80\x02})" + b"q\x00h\x00\x86" * 60 + b"K\x01s."), _load_pets, "a tuple or a long text twice"),
+    "pickle: a text 4,000 times": Bomb(_batches(_text_again_and_again()), _load_pets, "a tuple or a long text twice"),
+    "pickle: what copies the top of the stack": Bomb(_batches(b"\x80\x02)2."), _load_pets, "has no DUP"),
     "tar: 900 long names of one file": Bomb(_chained_names, _load_pets, "is no tar, or a damaged one"),
     "tar: a map of holes": Bomb(_sparse_map, _load_pets, "bytes of headers stand before a file"),
     "tar: a name that is not UTF-8": Bomb(
