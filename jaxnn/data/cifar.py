@@ -101,6 +101,7 @@ def _require_frugal(data: bytes) -> None:
     """Raises ValueError for a pickle that would take far more memory or time than its own bytes."""
     kept: dict[int, bool] = {}  # whether an object is to be had once alone
     once = False
+    argument: Any
     for count, (opcode, argument, _) in enumerate(pickletools.genops(data)):
         name = opcode.name
         if name not in _OPCODES or count >= _MOST_OPCODES:
