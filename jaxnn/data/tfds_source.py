@@ -46,13 +46,33 @@ def read(named: Named, folder: Path) -> Dataset:
     import tensorflow_datasets as tfds
 
     try:
-        builder = tfds.builder_from_directory(folder)
-        train, test = (_read_split(builder, part) for part in ("train", "test"))
+        with _own_features():
+            builder = tfds.builder_from_directory(folder)
+            train, test = (_read_split(builder, part) for part in ("train", "test"))
     except Exception as error:  # array_record, protobuf and Pillow each have errors of their own
         raise UserError(
             f"{folder} is damaged ({first_line(error)}); remove it and run `jaxnn data fetch {named.name}`"
         ) from error
     return Dataset(named.name, train, test, named.classes, str(folder))
+
+
+@contextlib.contextmanager
+def _own_features() -> Iterator[None]:
+    """Inside, tfds knows no features but its own: it imports whatever module features.json names."""
+    from tensorflow_datasets.core.features.feature import FeatureConnector
+
+    before, by_name = FeatureConnector.__dict__["cls_from_name"], FeatureConnector.cls_from_name
+
+    def own(name: str) -> Any:
+        if not name.startswith("tensorflow_datasets.core.features."):
+            raise ValueError(f"features.json names {name}, which is not of tensorflow-datasets")
+        return by_name(name)
+
+    FeatureConnector.cls_from_name = staticmethod(own)  # type: ignore[method-assign]
+    try:
+        yield
+    finally:
+        FeatureConnector.cls_from_name = before
 
 
 def _read_split(builder, part: str) -> Split:
