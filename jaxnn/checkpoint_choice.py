@@ -16,7 +16,7 @@ def parse(text: str) -> Choice:
     """``text``: "newest", "best", or the number of a step. Raises UserError for anything else."""
     if text == "newest" or text == "best":
         return text
-    if text.isdecimal():
+    if text.isdecimal() and len(text) < 19:  # of 64 bits
         return int(text)
     raise UserError(f"--checkpoint takes newest, best or the number of a step, but it is {text!r}")
 

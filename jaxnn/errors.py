@@ -1,5 +1,7 @@
 """The errors that end a command with one sentence instead of a traceback."""
 
+import unicodedata
+
 _LONGEST = 2000  # characters of a message, which may quote what a file holds
 
 
@@ -13,10 +15,24 @@ class UserError(ValueError):
     def __init__(self, message: object) -> None:
         text = str(message)
         if not text.isprintable():
-            text = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+            text = "".join(c if c.isprintable() else _escaped(c) for c in text)
         if len(text) > _LONGEST:  # last: escaped, a character has up to ten
             text = f"{text[: _LONGEST // 2]} ... {text[-_LONGEST // 2 :]}"
         super().__init__(text)
+
+
+def printable(text: str) -> str:
+    """``text`` as a terminal may show it: escaped are control characters, which it would obey, and lone surrogates.
+
+    Not so in a UserError, format characters stay: names in some scripts need them.
+    """
+    if text.isprintable():
+        return text
+    return "".join(_escaped(c) if unicodedata.category(c) in ("Cc", "Cs") else c for c in text)
+
+
+def _escaped(character: str) -> str:
+    return character.encode("unicode_escape").decode()
 
 
 class NonFiniteLossError(ArithmeticError):

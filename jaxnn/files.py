@@ -8,6 +8,24 @@ from pathlib import Path
 from jaxnn.errors import UserError
 
 
+def expanded(path: str | os.PathLike[str]) -> Path:
+    """``path`` with the home folder in place of ~. Raises UserError if there is none, and as ``require_utf8`` does."""
+    try:
+        found = Path(path).expanduser()
+    except RuntimeError:
+        raise UserError(f"{path}: there is no home folder of that user; write the path in full") from None
+    require_utf8(os.path.abspath(found))
+    return found
+
+
+def require_utf8(name: str) -> None:
+    """Raises UserError for the name of a file or folder that no record in JSON could hold."""
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        raise UserError(f"{name} has a name that is not UTF-8; rename it") from None
+
+
 def require_writable(path: Path) -> None:
     """Tries to write where the run will be: permissions, full disks and read-only mounts all show."""
     nearest = path

@@ -11,7 +11,8 @@ import signal
 import sys
 
 from jaxnn.cli.arguments import nearest
-from jaxnn.errors import Ended, NonFiniteLossError, UserError
+from jaxnn.errors import Ended, NonFiniteLossError, UserError, printable
+from jaxnn.files import require_utf8
 
 _COMMANDS = {
     "recipes": "list the recipes: data set, model, expected accuracy",
@@ -61,6 +62,8 @@ def _run(argv: list[str]) -> int:
 
 
 def _dispatch(argv: list[str]) -> int:
+    for word in argv:
+        require_utf8(word)
     if not argv or argv[0] in ("-h", "--help"):
         print(_help())
         return 0 if argv else 2
@@ -85,5 +88,5 @@ def _help() -> str:
 
 
 def _fail(error: object, code: int) -> int:
-    print(f"jaxnn: {error}", file=sys.stderr)
+    print(printable(f"jaxnn: {error}"), file=sys.stderr)
     return code

@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from jaxnn.cli import backends, main, signals, train
 from jaxnn.run_dir import RunDir
@@ -69,6 +70,8 @@ MISTAKES = {
     "size of a table": (["data", "show", "iris", "--image-size", "9"], "iris is a table"),
     "image size 0": (["data", "show", "digits", "--image-size", "0"], "--image-size must be at least 1"),
     "class column of images": (["data", "show", "/proc", "--label", "9"], "--label is for CSV and TSV files"),
+    "out that is not UTF-8": ([*DIGITS, "--out", "caf\udce9"], "has a name that is not UTF-8; rename it"),
+    "control characters in too long a name": (["evaluate", "\x1b[31m" + "a" * 300], "File name too long"),
     "show what is no data set": (["data", "show", "/proc/version"], "is no data set that is known here"),
 }  # fmt: skip
 
@@ -84,7 +87,7 @@ def test_a_mistake_is_one_sentence_and_leaves_nothing(
     captured = capsys.readouterr()
     assert captured.out == ""
     assert captured.err.startswith("jaxnn: ")
-    assert captured.err.count("\n") == 1
+    assert captured.err.count("\n") == 1 and captured.err[:-1].isprintable()
     assert expected in captured.err
     assert list(tmp_path.iterdir()) == []
 
@@ -97,6 +100,29 @@ def run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Path:
     assert last.startswith("test accuracy 0.")
     assert last.endswith(str(tmp_path / "run"))
     return tmp_path / "run"
+
+
+def test_names_are_printed_and_not_obeyed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    classes = ("[red]", ":cat:", "\x1b[31mc", "na\u200cme")
+    folder, run = tmp_path / "pe\x1b]0;ts", str(tmp_path / "run")
+    for number, name in enumerate(classes):
+        (folder / name).mkdir(parents=True)
+        for i in range(5):
+            Image.new("L", (28, 28), 60 * number).save(folder / name / f"\x9b{i}.png")
+    picture = str(folder / classes[2] / "\x9b0.png")
+    commands = {
+        ("data", "check", str(folder)): (*classes, str(folder)),
+        ("train", "mnist-mlp", "--dataset", str(folder), "--steps", "1", "--out", run): (str(folder),),
+        ("evaluate", run): classes,
+        ("predict", run, picture, "--top", "4"): (*classes, picture),
+    }
+    for command, names in commands.items():
+        assert main([*command]) == 0
+        captured = capsys.readouterr()
+        shown = (captured.out + captured.err).replace("\n", "")
+        assert not set("\x1b\x9b") & set(shown), command
+        for name in names:
+            assert name.replace("\x1b", "\\x1b").replace("\x9b", "\\x9b") in shown, (command, name)
 
 
 def test_train_then_evaluate_then_resume(run: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -6,22 +6,32 @@ from types import TracebackType
 from typing import Any
 
 from rich.console import Console
+from rich.text import Text
 
 from jaxnn.cli.progress_bar import ProgressBar
+from jaxnn.errors import printable
 
 
 class _Console(Console):
+    """Prints text as it is: no markup, no emoji and no colours for numbers; control characters are escaped."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(markup=False, emoji=False, highlight=False, **options)
+
+    def render_str(self, text: str, **options: Any) -> Text:
+        return super().render_str("\n".join(map(printable, text.split("\n"))), **options)
+
     def on_broken_pipe(self) -> None:  # rich would end the process
         raise BrokenPipeError
 
 
 def stdout() -> Console:
     """Standard output; wide enough that tables keep their lines when they go to a file or a pipe."""
-    return _Console(width=None if sys.stdout.isatty() else 160, highlight=False)
+    return _Console(width=None if sys.stdout.isatty() else 160)
 
 
 def stderr() -> Console:
-    return _Console(stderr=True, highlight=False, soft_wrap=True)
+    return _Console(stderr=True, soft_wrap=True)
 
 
 class TrainingDisplay:
@@ -35,7 +45,7 @@ class TrainingDisplay:
         stream = sys.stderr if quiet_stdout else sys.stdout
         self._epochs, self._steps, self._examples = epochs, steps, examples
         # Lines are never wrapped: programs read them.
-        self._console = _Console(file=stream, highlight=False, soft_wrap=True)
+        self._console = _Console(file=stream, soft_wrap=True)
         self._bar: ProgressBar | None = None
         self.closed = False  # nobody reads any more
 
@@ -53,7 +63,7 @@ class TrainingDisplay:
         try:
             for part in (title, text):
                 if part is not None and not self.closed:
-                    self._console.print(part, markup=False)
+                    self._console.print(part)
         except BrokenPipeError:
             self.closed = True
 

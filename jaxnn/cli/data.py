@@ -6,7 +6,6 @@ from pathlib import Path
 import tyro
 from rich import box
 from rich.table import Table
-from rich.text import Text
 
 from jaxnn import data
 from jaxnn.cli import data_pack, data_show
@@ -66,7 +65,7 @@ def _list(argv: list[str]) -> int:
     options = parse(ListOptions, argv, prog="jaxnn data list")
     table = Table("data set", "found", "where, or how to get it", box=box.SIMPLE_HEAD)
     for row in data.inventory(options.data_dir):
-        table.add_row(row.name, "yes" if row.found else "no", Text(row.where if row.found else row.how))
+        table.add_row(row.name, "yes" if row.found else "no", row.where if row.found else row.how)
     stdout().print(table)
     return 0
 
@@ -82,13 +81,13 @@ def _check(argv: list[str]) -> int:
     options = parse(CheckOptions, argv, prog="jaxnn data check")
     found = data.check(options.dataset, loaded=options.load())
     console = stdout()
-    console.print(f"{found.name} from {found.source}", markup=False)
-    console.print(f"inputs {found.input_shape}, fingerprint {found.fingerprint}", markup=False)
+    console.print(f"{found.name} from {found.source}")
+    console.print(f"inputs {found.input_shape}, fingerprint {found.fingerprint}")
     table = Table("class", "training examples", "test examples", box=box.SIMPLE_HEAD)
     for name, train, test in zip(found.classes, found.train_counts, found.test_counts, strict=True):
-        table.add_row(Text(name), f"{train:,}", f"{test:,}")
+        table.add_row(name, f"{train:,}", f"{test:,}")
     table.add_row("all", f"{sum(found.train_counts):,}", f"{sum(found.test_counts):,}")
     console.print(table)
     for problem in found.problems:
-        console.print(f"problem: {problem}", markup=False)
+        console.print(f"problem: {problem}")
     return 1 if found.problems else 0

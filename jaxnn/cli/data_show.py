@@ -7,7 +7,6 @@ from typing import Literal
 import numpy as np
 from rich import box
 from rich.table import Table
-from rich.text import Text
 
 from jaxnn import files, plots
 from jaxnn.cli import windows
@@ -15,7 +14,7 @@ from jaxnn.cli.arguments import parse
 from jaxnn.cli.console import stdout
 from jaxnn.cli.data_source import Source
 from jaxnn.data import Dataset, Split
-from jaxnn.errors import UserError
+from jaxnn.errors import UserError, printable
 
 _MOST = 400
 _FEATURES = 8  # columns of a table that a line has room for
@@ -78,7 +77,7 @@ def _show_images(dataset: Dataset, split: Split, options: Options) -> None:
         _require(out, options)
         print(f"{missing}: the images go to a file")
     files.write_atomically(out, plots.png(figure))
-    print(f"wrote {out}")
+    print(printable(f"wrote {out}"))
 
 
 def _show_rows(dataset: Dataset, split: Split, options: Options) -> None:
@@ -88,10 +87,10 @@ def _show_rows(dataset: Dataset, split: Split, options: Options) -> None:
     more = ["..."] if features > _FEATURES else []
     table = Table("class", *names, *more, box=box.SIMPLE_HEAD)
     for row, label in zip(split.inputs[shown], split.labels[shown], strict=True):
-        table.add_row(Text(dataset.classes[label]), *(f"{value:.6g}" for value in row[:_FEATURES]), *more)
+        table.add_row(dataset.classes[label], *(f"{value:.6g}" for value in row[:_FEATURES]), *more)
     console = stdout()
     counts = _counts(split, shown, options)
-    console.print(f"{dataset.name} ({dataset.source}): {counts}, {features} features", markup=False)
+    console.print(f"{dataset.name} ({dataset.source}): {counts}, {features} features")
     console.print(table)
 
 

@@ -75,16 +75,18 @@ def test_without_out_a_window_and_without_a_display_a_file(
 
 
 def test_rows_of_a_table_as_text(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    rows = [f"{number},{number / 2},{'[red]a' if number < 10 else 'b'}" for number in range(20)]
+    given = ["[red]a[/b]\x1b[1m"] * 10 + ["b"] * 10
+    rows = [f"{number},{number / 2},{name}" for number, name in enumerate(given)]
     (tmp_path / "t.csv").write_text("\n".join(["x,y,kind", *rows]))
     assert main(["data", "show", "t.csv", "--count", "3"]) == 0
     title, *lines = capsys.readouterr().out.splitlines()
     split = data.load("t.csv").train
     first = [split.inputs[split.labels == label] for label in (0, 1)]
+    odd = "[red]a[/b]\\x1b[1m"
     assert title == "t (t.csv): 3 of 16 training examples, 2 features"
     assert [line.split() for line in lines if line.strip()][2:] == [
         [name, *(f"{value:.6g}" for value in row)]
-        for name, row in (("[red]a", first[0][0]), ("b", first[1][0]), ("[red]a", first[0][1]))
+        for name, row in ((odd, first[0][0]), ("b", first[1][0]), (odd, first[0][1]))
     ]
 
 

@@ -10,7 +10,6 @@ from typing import Any
 
 from rich import box
 from rich.table import Table
-from rich.text import Text
 
 from jaxnn.cli import backends
 from jaxnn.cli.arguments import parse
@@ -70,7 +69,7 @@ def _with_frameworks(found: Facts) -> Facts:
 def _show(found: Facts) -> None:
     table = Table(show_header=False, box=box.SIMPLE)
     for name, text in _rows(found):
-        table.add_row(name, Text(text))
+        table.add_row(name, text)
     stdout().print(table)
 
 

@@ -45,7 +45,7 @@ def run(argv: list[str]) -> int:
     dataset = data.load_for(recipe)
 
     def notice(text: str) -> None:
-        stderr().print(f"note: {text}", markup=False)
+        stderr().print(f"note: {text}")
 
     if not dataset.may_be(directory.data_fingerprint()):
         notice(f"{dataset.source} is not the data that {options.run} was trained on")

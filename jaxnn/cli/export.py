@@ -59,7 +59,7 @@ def run(argv: list[str]) -> int:
     backends.require(framework, recipe)
 
     def notice(text: str) -> None:
-        stderr().print(f"note: {text}", markup=False)
+        stderr().print(f"note: {text}")
 
     began = time.perf_counter()
     result = {"run": str(options.run), "file": str(options.file)}
@@ -87,10 +87,10 @@ def run(argv: list[str]) -> int:
 def _show(result: dict[str, Any]) -> None:
     console = stdout()
     size, seconds = result["bytes"] / 1e6, result["seconds"]
-    console.print(f"{result['file']}: {size:,.2f} MB, {seconds:.1f} s", markup=False, soft_wrap=True)
+    console.print(f"{result['file']}: {size:,.2f} MB, {seconds:.1f} s", soft_wrap=True)
     if optimizer := result.get("optimizer"):
-        console.print(f"{optimizer}: the optimizer after {result['step']} steps", markup=False, soft_wrap=True)
+        console.print(f"{optimizer}: the optimizer after {result['step']} steps", soft_wrap=True)
     if errors := result.get("errors"):
-        console.print(f"largest difference on {result['compared_on']}, of the largest output:", markup=False)
+        console.print(f"largest difference on {result['compared_on']}, of the largest output:")
         for pair, error in errors.items():
-            console.print(f"  {pair:<24} {error:.1e}", markup=False)
+            console.print(f"  {pair:<24} {error:.1e}")

@@ -46,7 +46,7 @@ def run(argv: list[str]) -> int:
     backends.require(options.framework, options.recipe)
 
     def notice(text: str) -> None:
-        stderr().print(f"note: {text}", markup=False)
+        stderr().print(f"note: {text}")
 
     run = run_dir.at(options.out, resume=False, overwrite=options.overwrite)
     recipe = with_absolute_paths(options.recipe)
@@ -62,7 +62,7 @@ def run(argv: list[str]) -> int:
     into = import_run.into_torch if options.framework == "torch" else import_run.into_jax
     step = into(given, recipe, dataset, run, notice)
     after = f", after {step} steps, with the optimizer's state of {state}" if training is not None else ""
-    stdout().print(f"run {run.path}: {len(arrays)} tensors of {options.file}{after}", markup=False, soft_wrap=True)
+    stdout().print(f"run {run.path}: {len(arrays)} tensors of {options.file}{after}", soft_wrap=True)
     return 0
 
 

@@ -11,7 +11,7 @@ import tyro
 from jaxnn import compilation_cache
 from jaxnn.cli import own_port
 from jaxnn.cli.arguments import nearest, parse
-from jaxnn.cli.console import stderr
+from jaxnn.cli.console import stderr, stdout
 from jaxnn.errors import UserError
 from jaxnn.parity.report import Level, Report, document
 from jaxnn.recipes import PRESETS, SMALL
@@ -122,8 +122,11 @@ def _conclude(report: Report, options: Options) -> int:
     options.out.mkdir(parents=True, exist_ok=True)
     for suffix in ("json", "html"):
         report.save(options.out / f"report.{suffix}")
-    print(document.text(document.of_report(report)) if options.json else report.table())
-    stderr().print(f"report: {options.out / 'report.html'}", markup=False)
+    if options.json:
+        print(document.text(document.of_report(report)))
+    else:
+        stdout().print(report.table(), soft_wrap=True)  # names of a file that may be another's
+    stderr().print(f"report: {options.out / 'report.html'}")
     return 0 if report.ok else 1
 
 
@@ -151,21 +154,21 @@ def _recipes(options: Options) -> int:
         reports.append(_filtered(report, options.level))
         written = certificate.write(options.out, reports, None)  # of what there is: the next recipe may take minutes
         seconds, began = time.monotonic() - began, time.monotonic()
-        stderr().print(f"{'ok    ' if report.ok else 'DIFFER'} {report.title}  {seconds:.0f} s", markup=False)
+        stderr().print(f"{'ok    ' if report.ok else 'DIFFER'} {report.title}  {seconds:.0f} s")
     matrix = None
     if options.recipe == "all" and options.faults:
         from jaxnn.parity import faults
 
         matrix = faults.matrix()
         right = sum(row["correct"] for row in matrix)
-        stderr().print(f"{len(matrix)} planted faults, {right} found, located and named", markup=False)
+        stderr().print(f"{len(matrix)} planted faults, {right} found, located and named")
         written = certificate.write(options.out, reports, matrix)
     if options.json:
         print(written[0].read_text())
     else:
         for report in reports:
             print(report.table(), end="\n\n")
-    stderr().print(f"certificate: {written[1]}", markup=False)
+    stderr().print(f"certificate: {written[1]}")
     detected = all(row["detected_by"] for row in matrix or ())
     return 0 if all(report.ok for report in reports) and detected else 1
 

@@ -14,7 +14,7 @@ from jaxnn.cli.arguments import parse
 from jaxnn.cli.console import stderr
 from jaxnn.cli.evaluate import directory_of
 from jaxnn.data import pictures
-from jaxnn.errors import UserError
+from jaxnn.errors import UserError, printable
 from jaxnn.report import probabilities
 
 
@@ -58,7 +58,7 @@ def run(argv: list[str]) -> int:
     given = pictures.read(options.images, recipe.input, shape=data.input_shape, trained_on=data.name)
 
     def notice(text: str) -> None:
-        stderr().print(f"note: {text}", markup=False)
+        stderr().print(f"note: {text}")
 
     for note in given.notes:
         notice(note)
@@ -76,7 +76,7 @@ def run(argv: list[str]) -> int:
     else:
         for prediction in predictions:
             found = "  ".join(f"{each['class']} {each['probability']:.4f}" for each in prediction["top"])
-            print(f"{prediction['image']}: {found}")
+            print(printable(f"{prediction['image']}: {found}"))
     return 0
 
 

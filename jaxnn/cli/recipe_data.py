@@ -1,12 +1,12 @@
 """A command's recipe: where its data lie, and whether a run can go on with it."""
 
 import dataclasses
-from pathlib import Path
 from typing import Any
 
 from jaxnn import data
 from jaxnn.cli.arguments import has, value_of
 from jaxnn.errors import UserError
+from jaxnn.files import expanded
 from jaxnn.interop import weights
 from jaxnn.recipe import Recipe
 from jaxnn.run_dir import Framework, RunDir
@@ -19,14 +19,14 @@ def with_absolute_paths(recipe: Recipe) -> Recipe:
     """A run must find its data again from any working directory."""
     changes: dict[str, Any] = {}
     if recipe.dataset is not None and not data.is_name(recipe.dataset):
-        path = Path(recipe.dataset).expanduser()
+        path = expanded(recipe.dataset)
         changes["dataset"] = str(path.resolve()) if path.exists() else recipe.dataset
     if recipe.weights == "pretrained":
         changes["weights"] = str(weights.pretrained(recipe.name))
     elif recipe.weights is not None:
-        changes["weights"] = str(Path(recipe.weights).expanduser().resolve())
+        changes["weights"] = str(expanded(recipe.weights).resolve())
     if recipe.data_dir is not None:
-        changes["data_dir"] = str(Path(recipe.data_dir).resolve())
+        changes["data_dir"] = str(expanded(recipe.data_dir).resolve())
     return recipe.replace(**changes)
 
 

@@ -52,7 +52,7 @@ def run(argv: list[str]) -> int:
         if webbrowser.open(file.resolve().as_uri()):
             print(f"opened {file} in the browser")
         else:
-            stderr().print(f"note: no browser shows {file}; open it yourself", markup=False)
+            stderr().print(f"note: no browser shows {file}; open it yourself")
     return 0
 
 

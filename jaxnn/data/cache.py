@@ -17,6 +17,7 @@ from jaxnn import limits
 from jaxnn.data import aligned, tree
 from jaxnn.data.dataset import Dataset, Split
 from jaxnn.errors import UserError
+from jaxnn.files import expanded
 
 _FORMAT = 2
 
@@ -24,8 +25,8 @@ _FORMAT = 2
 def folder() -> Path:
     """$JAXNN_CACHE_DIR, else $XDG_CACHE_HOME/jaxnn, else ~/.cache/jaxnn."""
     if own := os.environ.get("JAXNN_CACHE_DIR"):
-        return Path(own).expanduser()
-    return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "jaxnn"
+        return expanded(own)
+    return expanded(os.environ.get("XDG_CACHE_HOME") or "~/.cache") / "jaxnn"
 
 
 def named_file(name: str) -> Path:
@@ -38,7 +39,7 @@ def cached(path: Path, build: Callable[[], Dataset], *, form: str = "") -> Datas
 
     ``form`` tells apart what is built in several ways from one path.
     """
-    place = hashlib.sha256(f"{path.resolve()}{form}".encode()).hexdigest()[:16]
+    place = hashlib.sha256(os.fsencode(path.resolve()) + form.encode()).hexdigest()[:16]
     file, identity = folder() / "decoded" / f"{place}.npz", _identity(path)
     with contextlib.suppress(UserError):  # damaged: decoded anew
         dataset, of = read(file) if file.is_file() else (None, "")

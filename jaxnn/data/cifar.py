@@ -2,6 +2,7 @@
 
 import io
 import pickle  # nosec B403  # _Unpickler finds five harmless names, and refuses all others
+import pickletools
 import re
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,16 @@ _TEST = ("test_batch",)
 _BATCH = re.compile(r"(data_batch_[1-5]|test_batch)(\.bin)?")
 _SHAPE = (3, 32, 32)
 _PIXELS = 3 * 32 * 32
+_LONG = 256  # characters
+_MOST_OPCODES = 2**18  # of a pickle: an official batch has some 50,000
+_OPCODES = frozenset(
+    """
+    PROTO FRAME STOP MARK GLOBAL STACK_GLOBAL REDUCE BUILD PUT BINPUT LONG_BINPUT MEMOIZE GET BINGET LONG_BINGET
+    EMPTY_DICT DICT SETITEM SETITEMS EMPTY_LIST LIST APPEND APPENDS EMPTY_TUPLE TUPLE TUPLE1 TUPLE2 TUPLE3
+    NONE NEWTRUE NEWFALSE INT BININT BININT1 BININT2 LONG LONG1 STRING SHORT_BINSTRING BINSTRING
+    UNICODE BINUNICODE SHORT_BINUNICODE BINUNICODE8 BINBYTES SHORT_BINBYTES BINBYTES8
+    """.split()
+)
 
 
 def holds_batches(path: Path) -> bool:
@@ -71,17 +82,40 @@ def _parse_binary(data: bytes, where: str, classes: int) -> tuple[np.ndarray, np
 def _parse_python(data: bytes, where: str, classes: int) -> tuple[np.ndarray, np.ndarray]:
     """A pickled {b"data": uint8 (N, 3072), b"labels": [...]}."""
     try:
+        _require_frugal(data)
         batch = _Unpickler(io.BytesIO(data), encoding="bytes").load()
         _, shape, dtype, fortran, raw = batch[b"data"].state
         pixels = np.frombuffer(raw, np.uint8).reshape(shape, order="F" if fortran else "C")
-        labels = np.array(batch[b"labels"], dtype=np.int64)
-        if dtype.arguments[0] not in ("u1", b"u1") or pixels.shape != (len(labels), _PIXELS) or len(labels) == 0:
+        count = len(batch[b"labels"])
+        if dtype.arguments[0] not in ("u1", b"u1") or pixels.shape != (count, _PIXELS) or count == 0:
             raise ValueError(f"not N rows of {_PIXELS} bytes and N labels")
+        labels = np.fromiter(batch[b"labels"], np.int64, count)  # np.array would follow lists in lists
     except UserError as error:
         raise UserError(f"{where} {error}") from error
     except Exception as error:  # a damaged pickle fails in every way there is
         raise UserError(f"{where} is damaged ({error}); get it again") from error
     return pixels, _checked(labels, where, classes)
+
+
+def _require_frugal(data: bytes) -> None:
+    """Raises ValueError for a pickle that would take far more memory or time than its own bytes."""
+    kept: dict[int, bool] = {}  # whether an object is to be had once alone
+    once = False
+    argument: Any
+    for count, (opcode, argument, _) in enumerate(pickletools.genops(data)):
+        name = opcode.name
+        if name not in _OPCODES or count >= _MOST_OPCODES:
+            raise ValueError(f"a pickle of images has no {name}, or not so many")
+        if name == "MEMOIZE":
+            kept[len(kept)] = once
+        elif name.endswith("PUT"):
+            if not 0 <= argument <= count:  # the table of what is kept grows to twice that
+                raise ValueError(f"it keeps object {argument} of {count}")
+            kept[argument] = once
+        elif name.endswith("GET") and kept.get(argument):
+            raise ValueError("it uses a tuple or a long text twice")  # 2**N tuples to hash, N texts to encode
+        elif name not in ("PROTO", "FRAME"):
+            once = name.startswith("TUPLE") or (isinstance(argument, str | bytes) and len(argument) > _LONG)
 
 
 def _checked(labels: np.ndarray, where: str, classes: int) -> np.ndarray:
@@ -108,7 +142,7 @@ class _Captured:
 def _encode(text: str, encoding: str) -> bytes:
     """What Python 3 writes for bytes in an old pickle protocol."""
     if encoding not in ("latin1", b"latin1"):
-        raise ValueError(f"unexpected encoding {encoding!r}")
+        raise ValueError("unexpected encoding")  # which may be lists in lists
     return text.encode("latin1")
 
 

@@ -23,7 +23,7 @@ def expected(files: dict[str, bytes]) -> tuple[np.ndarray, np.ndarray]:
     return np.stack(planes, axis=-1), rows[:, 0]
 
 
-@pytest.mark.parametrize("kind", ["binary", "python"])
+@pytest.mark.parametrize("kind", ["binary", "python", "python 2"])
 @pytest.mark.parametrize("place", ["cifar-10.tar.gz", "cifar10.tar", "", "cifar10", "cifar-10-batches-x"])
 def test_reads_every_form(tmp_path, cifar_batches, write_files, kind, place):
     files = cifar_batches(kind)

@@ -51,7 +51,7 @@ def write_idx() -> Callable[[Path], dict[str, np.ndarray]]:
 
 @pytest.fixture
 def cifar_batches() -> Callable[[str], dict[str, bytes]]:
-    """The official archive's files, of 4 images each: kind 'binary' or 'python'."""
+    """The official archive's files, of 4 images each: kind 'binary', 'python' or, as it is, 'python 2'."""
 
     def make(kind: str) -> dict[str, bytes]:
         random, files = np.random.default_rng(1), {}
@@ -61,12 +61,32 @@ def cifar_batches() -> Callable[[str], dict[str, bytes]]:
             if kind == "binary":
                 records = np.concatenate([np.array(labels, np.uint8)[:, None], pixels], axis=1)
                 files[f"cifar-10-batches-bin/{name}.bin"] = records.tobytes()
+            elif kind == "python 2":
+                files[f"cifar-10-batches-py/{name}"] = _pickled_by_python_2(pixels, labels)
             else:
                 batch = {b"data": pixels, b"labels": labels}
                 files[f"cifar-10-batches-py/{name}"] = pickle.dumps(batch, protocol=2)
         return files
 
     return make
+
+
+def _pickled_by_python_2(pixels: np.ndarray, labels: list[int]) -> bytes:
+    """As cPickle wrote the official batches: byte strings, some kept under numbers from 1 on, and the files' names."""
+
+    def text(value: bytes, number: int) -> bytes:
+        return b"U" + bytes([len(value)]) + value + b"r" + struct.pack("<I", number)
+
+    shape = b"K\x01M" + struct.pack("<H", len(pixels)) + b"M\x00\x0c\x86"
+    dtype = b"cnumpy\ndtype\nq\x0aU\x02u1K\x00K\x01\x87Rq\x0b(K\x03U\x01|NNN" + b"J\xff\xff\xff\xff" * 2 + b"K\x00tb"
+    array = b"cnumpy.core.multiarray\n_reconstruct\nq\x07cnumpy\nndarray\nq\x08K\x00\x85U\x01b\x87Rq\x09("
+    array += shape + dtype + b"\x89T" + struct.pack("<I", pixels.nbytes) + pixels.tobytes() + b"tb"
+    names = b"".join(text(b"frog_s_%06d.png" % number, 20 + number) for number in range(len(labels)))
+    return b"".join(
+        [b"\x80\x02}q\x01(", text(b"batch_label", 2), text(b"training batch 1 of 5", 3), text(b"labels", 4), b"]q\x05("]
+        + [b"K" + bytes([label]) for label in labels]
+        + [b"e", text(b"data", 6), array, text(b"filenames", 13), b"]q\x0e(", names, b"eu."]
+    )
 
 
 @pytest.fixture

@@ -8,6 +8,7 @@ from jaxnn.data.embedded import EMBEDDED
 from jaxnn.data.named import NAMED, Named, Origin, canonical
 from jaxnn.data.reachable import is_reachable
 from jaxnn.errors import UserError
+from jaxnn.files import expanded
 
 
 def fetch(name: str, *, data_dir: str | os.PathLike[str] | None = None, origin: Origin | None = None) -> Path:
@@ -23,7 +24,7 @@ def fetch(name: str, *, data_dir: str | os.PathLike[str] | None = None, origin: 
     if data_dir is None:
         found = search.find(named, None)
         return found.where if found else _download(named, origin)
-    folder = Path(data_dir).expanduser()
+    folder = expanded(data_dir)
     found = next(search.in_folder(named, folder), None)
     return found.where if found else _prepare(named, folder, origin)
 

@@ -51,7 +51,9 @@ def test_generated_data_follow_the_generator():
     assert dataset.train.inputs.dtype == np.float32 and dataset.classes == ("0", "1", "2")
 
 
-@pytest.mark.parametrize("name", ["uniform-0x20", "uniform-500", "uniform-99999999x99999", "uniform-5x-1"])
+@pytest.mark.parametrize(
+    "name", ["uniform-0x20", "uniform-500", "uniform-99999999x99999", "uniform-5x-1", f"uniform-{'9' * 5000}x1"]
+)
 def test_impossible_sizes_are_refused(name):
     with pytest.raises(UserError, match="is not uniform-ROWSxFEATURES"):
         load(name)

@@ -8,7 +8,7 @@ from jaxnn.data.dataset import Dataset, Split
 from jaxnn.errors import UserError
 from jaxnn.torch_random import TorchGenerator
 
-_NAME = re.compile(r"uniform-(\d+)x(\d+)")
+_NAME = re.compile(r"uniform-(\d{1,12})x(\d{1,12})")
 _MOST_NUMBERS = 2**30  # 4 GiB of float32
 CLASSES = ("0", "1", "2")
 

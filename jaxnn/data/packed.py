@@ -18,6 +18,7 @@ import numpy as np
 import pydantic
 from jaxtyping import Int, Int32
 
+from jaxnn import limits
 from jaxnn.data.dataset import Dataset, Split
 from jaxnn.data.decoding import Images, as_batch, decode
 from jaxnn.data.shards import Shards
@@ -123,6 +124,7 @@ def _split(folder: Path, facts: Facts, part: Part) -> Split:
     if sum(shard.examples for shard in part.shards) != part.labels.examples:
         raise UserError(f"{folder / FACTS} is damaged: its shards do not add up to {part.labels.examples} examples")
     labels = _labels(folder / part.labels.name, part.labels.examples, len(facts.classes))
+    record = LABEL_BYTES + limits.LARGEST_MEMBER
     if facts.size is not None and facts.records == "pixels":
         record = LABEL_BYTES + math.prod(facts.size) * facts.channels
         for shard in part.shards:
@@ -130,7 +132,9 @@ def _split(folder: Path, facts: Facts, part: Part) -> Split:
                 raise UserError(
                     f"{folder / FACTS} is damaged: {shard.name} is too small for its {shard.examples} images"
                 )
-    shards = Shards([folder / shard.name for shard in part.shards], [shard.examples for shard in part.shards])
+    shards = Shards(
+        [folder / shard.name for shard in part.shards], [shard.examples for shard in part.shards], largest=record
+    )
     source = _Records(shards, labels, None if facts.records == "files" else (*cast("Any", facts.size), facts.channels))
     images = Stored(source, np.arange(len(labels)), facts.size or (0, 0), facts.channels)
     return Split(cast("Any", images), labels)

@@ -12,6 +12,7 @@ from PIL import Image
 
 from jaxnn.data import Dataset, load, packing, prepare
 from jaxnn.errors import UserError
+from jaxnn.limits import LARGEST_MEMBER
 from jaxnn.recipe import Input
 
 
@@ -121,6 +122,20 @@ def _facts(*keys: Any, value: Any) -> Callable[[Path], None]:
     return change
 
 
+def _write_shard(path: Path, record: bytes) -> None:
+    """As many records as there were, all of them ``record``, brotli-packed."""
+    from array_record.python.array_record_module import ArrayRecordWriter
+
+    facts = json.loads((path.parent / "jaxnn-dataset.json").read_text())
+    shard = next(each for each in facts["train"]["shards"] if each["name"] == path.name)
+    writer = ArrayRecordWriter(str(path), "group_size:1")
+    for _ in range(shard["examples"]):
+        writer.write(record)
+    writer.close()
+    shard["bytes"] = path.stat().st_size
+    (path.parent / "jaxnn-dataset.json").write_text(json.dumps(facts))
+
+
 SHARD, FACTS, LABELS = "train-00001.array_record", "jaxnn-dataset.json", "train-labels.int32"
 FAULTS: dict[str, tuple[str, Callable[[Path], Any], str]] = {
     "shard cut short": (SHARD, _cut, "bytes where"),
@@ -152,6 +167,11 @@ FAULTS: dict[str, tuple[str, Callable[[Path], Any], str]] = {
         "is too small for its",
     ),  # fmt: skip  # noqa: E501
     "a class twice": (FACTS, _facts("classes", value=["cat", "cat"]), "a class twice"),
+    "a packed record that becomes much": (
+        SHARD,
+        lambda p: _write_shard(p, b"\0\0\0\0" + bytes(LARGEST_MEMBER + 1)),
+        f"record 0 has {LARGEST_MEMBER + 5} bytes instead of at most {LARGEST_MEMBER + 4}",
+    ),
     "files called pixels": (FACTS, _facts("records", value="pixels"), "bytes instead of"),
     "an unknown field": (FACTS, _facts("pickle", value="x"), "is damaged: pickle"),
 }

@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from jaxnn import limits
 from jaxnn.data.decoding import Images, as_batch, decode, refusing_bombs
 from jaxnn.data.fitting import fit_images, with_channels
 from jaxnn.errors import UserError
@@ -62,6 +63,10 @@ def _border(image: np.ndarray) -> np.ndarray:
 
 def _bytes(path: Path) -> bytes:
     try:
-        return path.read_bytes()
+        with path.open("rb") as file:
+            data = file.read(limits.LARGEST_MEMBER + 1)  # a device may have no end
     except OSError as error:
         raise UserError(f"{path} cannot be read: {error.strerror}; name a PNG, JPEG, BMP or WEBP file") from error
+    if len(data) > limits.LARGEST_MEMBER:
+        raise UserError(f"{path} has over {limits.LARGEST_MEMBER} bytes; name a PNG, JPEG, BMP or WEBP file")
+    return data

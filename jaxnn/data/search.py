@@ -10,6 +10,7 @@ from jaxnn.data import cache, cifar, idx, image_folder, tfds_source, tree
 from jaxnn.data.dataset import Dataset
 from jaxnn.data.named import Named, require_not_another
 from jaxnn.errors import UserError
+from jaxnn.files import expanded
 
 SYSTEM_FOLDERS = (Path("/usr/share/datasets"), Path("/usr/local/share/datasets"))
 
@@ -28,7 +29,7 @@ def find(named: Named, data_dir: str | os.PathLike[str] | None) -> Found | None:
     """
     if data_dir is None:
         return next(_anywhere(named), None)
-    folder = Path(data_dir).expanduser()
+    folder = expanded(data_dir)
     if not folder.is_dir():
         raise UserError(f"--data-dir {folder} is not a folder; name the one that holds {named.name}/")
     found = next(in_folder(named, folder), None)
@@ -46,7 +47,7 @@ def layout(named: Named) -> str:
 
 def _anywhere(named: Named) -> Iterator[Found]:
     if own := os.environ.get("JAXNN_DATA_DIR"):
-        yield from in_folder(named, Path(own).expanduser())
+        yield from in_folder(named, expanded(own))
     kept = cache.named_file(named.name)
     if kept.is_file():
         yield Found(kept, lambda: dataclasses.replace(cache.read(kept)[0], source=str(kept)))

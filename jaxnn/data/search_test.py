@@ -148,6 +148,14 @@ def test_a_name_lookup_that_hangs_is_given_up(monkeypatch):
     over.set()
 
 
+@pytest.mark.parametrize("proxy", ["http://proxy:port", "http://proxy:99999", "http://[proxy", "proxy:port"])
+def test_a_proxy_without_an_address_is_said(proxy, monkeypatch):
+    monkeypatch.setenv("https_proxy", proxy)
+    monkeypatch.delenv("no_proxy", raising=False)
+    with pytest.raises(UserError, match=r"^\$https_proxy is no address such as .*; mend or unset it$"):
+        is_reachable("https://example.invalid/")
+
+
 @pytest.mark.parametrize("name", ["mnist", "cifar10"])
 def test_offline_names_the_ways_out(name):
     with pytest.raises(UserError) as caught:

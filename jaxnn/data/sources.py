@@ -11,6 +11,7 @@ from jaxnn.data.embedded import EMBEDDED
 from jaxnn.data.fitting import prepare
 from jaxnn.data.named import NAMED, canonical
 from jaxnn.errors import UserError
+from jaxnn.files import expanded
 from jaxnn.recipe import Input, Recipe
 
 
@@ -82,7 +83,7 @@ def depends_on_seed(dataset: str | None) -> bool:
 def _load_path(
     dataset: str, *, label: str | None, header: table.Header, input: Input | None, memory_limit: int | None
 ) -> Dataset:
-    path = Path(dataset).expanduser()
+    path = expanded(dataset)
     if not path.exists():
         raise UserError(_not_found(dataset))
     name = path.name.split(".")[0] or str(path)
@@ -100,11 +101,8 @@ def _reader(path: Path, name: str, input: Input | None, memory_limit: int | None
     if path.is_dir() and idx.has_files(path):
         return lambda: idx.read_folder(path, name=name)
     if path.is_dir() or tree.is_tar(path):
-        if cifar.holds_batches(path):
-            classes = NAMED["cifar10"].classes
-            return lambda: cache.cached(path, lambda: cifar.read(path, name=name, classes=classes))
         return lambda: _pictures(path, name, input, memory_limit)
-    if idx.is_idx(path):
+    if path.is_file() and idx.is_idx(path):
         return lambda: idx.read_folder(path.parent, name=name)
     raise UserError(
         f"{path} is no data set that is known here: not a table ({', '.join(table.ENDINGS)}), not an IDX file, "
@@ -113,7 +111,10 @@ def _reader(path: Path, name: str, input: Input | None, memory_limit: int | None
 
 
 def _pictures(path: Path, name: str, input: Input | None, memory_limit: int | None) -> Dataset:
-    """In memory, and kept for the next command, or on disk if they are many."""
+    """In memory, and kept for the next command, or on disk if they are many; of CIFAR-10's own batches too."""
+    if cifar.holds_batches(path):
+        classes = NAMED["cifar10"].classes
+        return cache.cached(path, lambda: cifar.read(path, name=name, classes=classes))
     if path.is_dir():
         listing = image_files.list_folder(path)
         limit = half_of_memory() if memory_limit is None else memory_limit

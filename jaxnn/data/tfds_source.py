@@ -17,6 +17,7 @@ from jaxnn.data import aligned
 from jaxnn.data.dataset import Dataset, Split
 from jaxnn.data.named import Named, Origin
 from jaxnn.errors import UserError, first_line
+from jaxnn.files import expanded
 
 SILENCE = 30  # seconds in which a server has to send something
 MINUTE, LEAST = 60, 2**16  # seconds, and the bytes that a server has to send in them
@@ -25,7 +26,7 @@ _CHUNK = 1000  # one record at a time is twice as slow
 
 def root() -> Path:
     """$TFDS_DATA_DIR, else ~/tensorflow_datasets."""
-    return Path(os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets").expanduser()
+    return expanded(os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets")
 
 
 def prepared(named: Named, data_dir: Path) -> Path | None:
@@ -45,13 +46,33 @@ def read(named: Named, folder: Path) -> Dataset:
     import tensorflow_datasets as tfds
 
     try:
-        builder = tfds.builder_from_directory(folder)
-        train, test = (_read_split(builder, part) for part in ("train", "test"))
+        with _own_features():
+            builder = tfds.builder_from_directory(folder)
+            train, test = (_read_split(builder, part) for part in ("train", "test"))
     except Exception as error:  # array_record, protobuf and Pillow each have errors of their own
         raise UserError(
             f"{folder} is damaged ({first_line(error)}); remove it and run `jaxnn data fetch {named.name}`"
         ) from error
     return Dataset(named.name, train, test, named.classes, str(folder))
+
+
+@contextlib.contextmanager
+def _own_features() -> Iterator[None]:
+    """Inside, tfds knows no features but its own: it imports whatever module features.json names."""
+    from tensorflow_datasets.core.features.feature import FeatureConnector
+
+    before, by_name = FeatureConnector.__dict__["cls_from_name"], FeatureConnector.cls_from_name
+
+    def own(name: str) -> Any:
+        if not name.startswith("tensorflow_datasets.core.features."):
+            raise ValueError(f"features.json names {name}, which is not of tensorflow-datasets")
+        return by_name(name)
+
+    FeatureConnector.cls_from_name = staticmethod(own)  # type: ignore[method-assign]
+    try:
+        yield
+    finally:
+        FeatureConnector.cls_from_name = before
 
 
 def _read_split(builder, part: str) -> Split:

@@ -3,6 +3,7 @@
 import functools
 import hashlib
 import http.server
+import sys
 import threading
 from pathlib import Path
 from typing import Any
@@ -95,9 +96,19 @@ def test_a_missing_file_on_the_server_is_said(tmp_path, write_idx, serve):
         fetch("mnist", origin=origin)
 
 
-def test_a_damaged_prepared_set_is_named(tmp_path, write_idx, serve):
+def test_a_damaged_prepared_set_is_named(tmp_path, write_idx, serve, monkeypatch):
     write_idx(tmp_path / "www")
     folder = fetch("mnist", data_dir=tmp_path / "prepared", origin=serve(tmp_path / "www"))
+    monkeypatch.syspath_prepend(tmp_path)
+    (tmp_path / "evil_features.py").touch()
+    features = (folder / "features.json").read_text()
+    own = "tensorflow_datasets.core.features.class_label_feature.ClassLabel"
+    assert own in features
+    (folder / "features.json").write_text(features.replace(own, "evil_features.ClassLabel"))
+    with pytest.raises(UserError, match=r"features.json names evil_features.ClassLabel, which is not of tensorflow"):
+        load("mnist", data_dir=tmp_path / "prepared")
+    assert "evil_features" not in sys.modules
+    (folder / "features.json").write_text(features)
     (records,) = folder.glob("*-train.array_record*")
     records.write_bytes(records.read_bytes()[: records.stat().st_size // 2])
     with pytest.raises(UserError, match=f"{folder} is damaged"):

@@ -12,11 +12,13 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import IO, Any
 
-from jaxnn import limits
+from jaxnn import files, limits
 from jaxnn.errors import UserError
 
 _TAR_ENDINGS = (".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")
 _PACKED: dict[bytes, Callable[[IO[bytes]], Any]] = {b"\x1f\x8b": gzip.open, b"BZ": bz2.open, b"\xfd7": lzma.open}
+
+_DAMAGE = (tarfile.TarError, zlib.error, lzma.LZMAError, EOFError, OSError, ValueError, OverflowError, RecursionError)
 
 
 @dataclass(frozen=True)
@@ -37,20 +39,31 @@ def entries(path: Path) -> Iterator[Entry]:
     """Everything in a folder or a tar, names relative to it, hidden files left out.
 
     Raises UserError for a damaged tar, and for one with links, devices or names that lead out of it, or that holds more
-    than a file of its size should (see ``jaxnn.limits``).
+    than a file of its size should (see ``jaxnn.limits``); in a folder for pipes, devices and links to a folder around
+    them; in both for names that are not UTF-8.
     """
-    return _in_folder(path) if path.is_dir() else _in_tar(path)
+    return _in_folder(path, PurePosixPath()) if path.is_dir() else _in_tar(path)
 
 
-def _in_folder(folder: Path) -> Iterator[Entry]:
-    for at, folders, files in os.walk(folder, followlinks=True):
-        inside = PurePosixPath(Path(at).relative_to(folder).as_posix())
-        deeper = len(inside.parts) < limits.DEEPEST_FOLDERS
-        folders[:] = sorted(f for f in folders if not f.startswith(".") and deeper)
-        for name in folders:
-            yield Entry(inside / name, True, bytes)
-        for name in sorted(f for f in files if not f.startswith(".")):
-            yield Entry(inside / name, False, Path(at, name).read_bytes)
+def _in_folder(folder: Path, inside: PurePosixPath, around: tuple[Path, ...] = ()) -> Iterator[Entry]:
+    """``around``: the folders that led to ``inside``, to one of which a link may lead back."""
+    here = folder / inside
+    with os.scandir(here) as found:
+        inner = sorted((each for each in found if not each.name.startswith(".")), key=lambda each: each.name)
+    for each in inner:
+        files.require_utf8(each.path)
+        if not (each.is_file() or each.is_dir()):
+            raise UserError(f"{each.path} is neither a file nor a folder; remove it")
+    folders = [each for each in inner if each.is_dir() and len(inside.parts) < limits.DEEPEST_FOLDERS]
+    for each in folders:
+        if each.is_symlink() and any(os.path.samefile(each, outer) for outer in (here, *around)):
+            raise UserError(f"{each.path} is a link to a folder that it lies in; remove it")
+        yield Entry(inside / each.name, True, bytes)
+    for each in inner:
+        if each.is_file():
+            yield Entry(inside / each.name, False, Path(each).read_bytes)
+    for each in folders:
+        yield from _in_folder(folder, inside / each.name, (here, *around))
 
 
 def _in_tar(path: Path) -> Iterator[Entry]:
@@ -59,22 +72,30 @@ def _in_tar(path: Path) -> Iterator[Entry]:
             for member in tar:
                 inside = _checked_name(member, path)
                 if inside.parts and not any(part.startswith(".") for part in inside.parts):
+                    stream.left = member.size
                     yield Entry(inside, member.isdir(), lambda member=member: _read_member(tar, member, path))
+                stream.left = limits.LARGEST_READ
             _require_end(tar, path)
 
 
 class _Stream:
-    """The bytes of a tar. Refuses what no data set needs: a long header, or far more than the file is large."""
+    """The bytes of a tar. Refuses what no data set needs: long headers, or far more than the file is large."""
 
     def __init__(self, stream: IO[bytes], path: Path) -> None:
         self._stream, self._path = stream, path
         self._most = limits.unpacked(path.stat().st_size)
         self.tell = stream.tell
+        self.left = limits.LARGEST_READ  # bytes to be read before the next file, or of this one
 
     def read(self, size: int) -> bytes:
         if not 0 <= size <= limits.LARGEST_READ:
             raise UserError(f"{self._path}: a header in it claims {size} bytes; do not trust this file")
         self._require(self._stream.tell() + size)
+        self.left -= size
+        if self.left < 0:
+            raise UserError(
+                f"{self._path}: over {limits.LARGEST_READ} bytes of headers stand before a file in it; do not trust it"
+            )
         return self._stream.read(size)
 
     def seek(self, position: int) -> int:
@@ -105,13 +126,14 @@ def _naming_damage(path: Path) -> Iterator[None]:
         yield
     except UserError:
         raise
-    except (tarfile.TarError, zlib.error, lzma.LZMAError, EOFError, OSError, ValueError, OverflowError) as error:
+    except _DAMAGE as error:
         if isinstance(error, OSError) and error.errno is not None:
             raise  # the system's: no permission, no such file
         raise UserError(f"{path} is no tar, or a damaged one; get it again") from error
 
 
 def _checked_name(member: tarfile.TarInfo, path: Path) -> PurePosixPath:
+    files.require_utf8(f"{path}: {member.name}")
     inside = PurePosixPath(member.name)
     if inside.is_absolute() or ".." in inside.parts:
         raise UserError(f"{path}: the name {member.name!r} leads out of the archive; do not trust this file")

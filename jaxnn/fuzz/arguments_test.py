@@ -8,11 +8,12 @@ from typing import Any
 import pytest
 from hypothesis import strategies as st
 
-from jaxnn import cli
-from jaxnn.cli import import_, own_port, train
+from jaxnn import checkpoint_choice, cli, data, recipes
+from jaxnn.cli import import_, own_port, recipe_data, train
 from jaxnn.cli.arguments import parse
 from jaxnn.cli.parity import Options as ParityOptions
 from jaxnn.cli.sweep import expand
+from jaxnn.data import cache
 from jaxnn.errors import UserError
 from jaxnn.fuzz.damage import TEXTS
 from jaxnn.fuzz.guard import Reader, guarded, hold_ten_thousand, property_of
@@ -56,6 +57,10 @@ def _parity(argv: list[str], folder: Path) -> None:
         parse(ParityOptions, argv, prog="jaxnn parity")
 
 
+def _with_paths(changes: dict[str, Any], folder: Path) -> None:
+    recipe_data.with_absolute_paths(recipes.get("mnist-mlp").replace(**changes))
+
+
 def _help_is_no_fault() -> Any:
     stack = contextlib.ExitStack()
     stack.enter_context(contextlib.suppress(SystemExit))
@@ -89,11 +94,30 @@ def test_anything_is_read_or_refused(name: str, tmp_path: Path) -> None:
         (_train, ["lenet", "--seeds", "9" * 12], "ask for 999999999999 runs"),
         (_train, ["lenet", "--seeds", "9999", "--sweep", "epochs=1,2"], "ask for 19998 runs"),
         (lambda text, _: own_port.optimizer(text), "sgd(a=" + "-" * 5000 + "1)", "must be a name of torch.optim"),
+        (lambda text, _: own_port.optimizer(text), "sgd(betas={[1]})", "must be a name of torch.optim"),
+        (lambda text, _: checkpoint_choice.parse(text), "9" * 5000, "--checkpoint takes newest, best or the number"),
+        (_with_paths, {"dataset": "~no such user/a.csv"}, "there is no home folder of that user; write the path in"),
+        (_with_paths, {"weights": "~no such user/w.pt"}, "there is no home folder of that user"),
+        (_with_paths, {"data_dir": "~no such user"}, "there is no home folder of that user"),
+        (lambda path, _: data.load(path), "~no such user/a.csv", "there is no home folder of that user"),
+        (lambda path, _: data.load("mnist", data_dir=path), "~no such user", "there is no home folder of that user"),
+        (lambda path, _: data.fetch("mnist", data_dir=path), "~no such user", "there is no home folder of that user"),
     ],
 )
 def test_what_was_found_is_refused(read: Any, given: Any, says: str, tmp_path: Path) -> None:
     with guarded(), pytest.raises(UserError, match=says):
         read(given, tmp_path)
+
+
+@pytest.mark.parametrize("name", ["JAXNN_CACHE_DIR", "XDG_CACHE_HOME", "TFDS_DATA_DIR", "JAXNN_DATA_DIR"])
+def test_a_place_of_nobody_is_refused(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    for other in ("JAXNN_CACHE_DIR", "JAXNN_DATA_DIR"):
+        monkeypatch.delenv(other, raising=False)
+    monkeypatch.setattr("jaxnn.data.search.SYSTEM_FOLDERS", ())
+    monkeypatch.setattr("jaxnn.data.cache.named_file", lambda name: cache.folder() / "no such set")
+    monkeypatch.setenv(name, "~no such user/data")
+    with pytest.raises(UserError, match="there is no home folder of that user"):
+        data.load("mnist")
 
 
 def test_too_little_memory_is_said(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

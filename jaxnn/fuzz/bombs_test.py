@@ -4,6 +4,7 @@ import gzip
 import io
 import json
 import os
+import pickle
 import resource
 import struct
 import subprocess
@@ -14,6 +15,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
 import pytest
 from PIL import Image
 
@@ -73,6 +75,55 @@ def _header_of_a_tar(kind: bytes, size: int, *, zeros: int = 0) -> Write:
         info = tarfile.TarInfo("cat/1.png")
         info.type, info.size = kind, size
         (path / "pets.tar").write_bytes(gzip.compress(info.tobuf(tarfile.GNU_FORMAT) + bytes(zeros)))
+
+    return write
+
+
+def _batches(data: bytes) -> Write:
+    """CIFAR-10's batches in Python's form, the first of them ``data``."""
+    names = (*(f"data_batch_{number}" for number in range(1, 6)), "test_batch")
+    return _tar(*((name, {}, data if name == names[0] else b"") for name in names))
+
+
+def _lists_in_lists() -> bytes:
+    labels: list[Any] = [0] * 10
+    for _ in range(9):
+        labels = [labels] * 10
+    return pickle.dumps({b"data": np.zeros((10, 3072), np.uint8), b"labels": labels}, protocol=2)
+
+
+def _text_again_and_again() -> bytes:
+    """1 MB of text is kept as 1, and encoded 4,000 times."""
+    kept = b"c_codecs\nencode\nq\x00" + b"X" + struct.pack("<I", 10**6) + b"a" * 10**6 + b"q\x01X\6\0\0\0latin1q\x02"
+    return b"\x80\x02(" + kept + b"h\x00h\x01h\x02\x86R" * 4000 + b"l."
+
+
+def _chained_names(path: Path) -> None:
+    """900 headers, each of which says that a long name follows."""
+    info = tarfile.TarInfo("././@LongLink")
+    info.type, info.size = tarfile.GNUTYPE_LONGNAME, 2
+    (path / "pets.tar").write_bytes((info.tobuf(tarfile.GNU_FORMAT) + b"a".ljust(512, b"\0")) * 900 + bytes(1024))
+
+
+def _sparse_map(path: Path) -> None:
+    """A file with holes, 64 MiB of whose bytes tell where these are."""
+    info = tarfile.TarInfo("cat/1.png")
+    info.size = 2**26
+    info.pax_headers = {f"GNU.sparse.{name}": value for name, value in {"major": "1", "minor": "0"}.items()}
+    (path / "pets.tar").write_bytes(
+        gzip.compress(info.tobuf(tarfile.PAX_FORMAT) + b"99999999\n" + b"9999\n" * (2**26 // 5), 1)
+    )
+
+
+def _folder(change: Callable[[Path], Any]) -> Write:
+    """Two classes of five pictures, of which ``change`` is told the first."""
+
+    def write(path: Path) -> None:
+        for name in ("cat", "dog"):
+            (path / "pets" / name).mkdir(parents=True)
+            for number in range(5):
+                (path / "pets" / name / f"{number}.png").write_bytes(PICTURE)
+        change(path / "pets" / "cat")
 
     return write
 
@@ -150,6 +201,11 @@ def _load_pets(path: Path) -> None:
     load(str(path / "pets.tar"), input=INPUT)
 
 
+def _load_folder(path: Path) -> None:
+    for limit in (None, 0):
+        load(str(path / "pets"), input=INPUT, memory_limit=limit)
+
+
 def _load_mnist(path: Path) -> None:
     load("mnist", data_dir=path)
 
@@ -169,6 +225,7 @@ def _weights(path: Path) -> None:
 IMAGES, LABELS = "train-images-idx3-ubyte", "train-labels-idx1-ubyte"
 NESTED = b"[" * 100_000 + b"]" * 100_000
 PICTURE = _png(8, 8)
+LATIN = "\udce9"  # how Python writes the byte E9 of a file's name
 TEXT = b"zTXtComment\0\0" + zlib.compress(bytes(2**28), 9)
 
 
@@ -200,6 +257,36 @@ BOMBS = {
     "tar: attributes of -1 bytes": Bomb(_header_of_a_tar(b"x", -(2**40)), _load_pets, "pets.tar"),
     "tar: a negative size": Bomb(_header_of_a_tar(b"0", -512), _load_pets, "claims -512 bytes"),
     "tar: a sparse file": Bomb(_tar(("a/1.png", {"type": b"S"}, b"")), _load_pets, "pets.tar"),
+    "pickle: object 2**28": Bomb(
+        _batches(b"\x80\x02]r" + struct.pack("<I", 2**28) + b"."), _load_pets, "keeps object 268435456 of 2"),
+    "pickle: 16 million lists": Bomb(_batches(b"\x80\x02" + b"]" * 2**24 + b"."), _load_pets, "not so many"),
+    "pickle: 10**10 labels in lists in lists": Bomb(
+        _batches(_lists_in_lists()), _load_pets, "not 'list'"),
+    "pickle: a key of 2**60 tuples": Bomb(
+        _batches(b"\x80\x02})" + b"q\x00h\x00\x86" * 60 + b"K\x01s."), _load_pets, "a tuple or a long text twice"),
+    "pickle: a text 4,000 times": Bomb(_batches(_text_again_and_again()), _load_pets, "a tuple or a long text twice"),
+    "pickle: what copies the top of the stack": Bomb(_batches(b"\x80\x02)2."), _load_pets, "has no DUP"),
+    "tar: 900 long names of one file": Bomb(_chained_names, _load_pets, "is no tar, or a damaged one"),
+    "tar: a map of holes": Bomb(_sparse_map, _load_pets, "bytes of headers stand before a file"),
+    "tar: a name that is not UTF-8": Bomb(
+        _tar((f"caf{LATIN}/1.png", {}, PICTURE)), _load_pets, "has a name that is not UTF-8; rename it"),
+    "folder: a class not UTF-8": Bomb(
+        _folder(lambda cat: cat.rename(cat.with_name(f"caf{LATIN}"))), _load_folder, "a name that is not UTF-8"),
+    "folder: not UTF-8": Bomb(
+        _text(f"caf{LATIN}.csv", b"1,a\n1,b\n" * 9), lambda path: load(str(path / f"caf{LATIN}.csv")), "not UTF-8"),
+    "folder: a pipe": Bomb(_folder(lambda cat: os.mkfifo(cat / "6.png")), _load_folder, "6.png is neither a file"),
+    "folder: a link to a device": Bomb(
+        _folder(lambda cat: (cat / "6.png").symlink_to("/dev/zero")), _load_folder, "6.png is neither a file"),
+    "folder: a link to nothing": Bomb(
+        _folder(lambda cat: (cat / "6.png").symlink_to("gone")), _load_folder, "6.png is neither a file"),
+    "folder: a link to the other class": Bomb(
+        _folder(lambda cat: (cat / "more").symlink_to("../dog")), _load_folder, None),
+    "folder: a link to what is around it": Bomb(
+        _folder(lambda cat: (cat / "up").symlink_to("..")), _load_folder, "cat/up is a link to a folder that it"),
+    "a pipe": Bomb(
+        lambda path: os.mkfifo(path / "pets"), _load_folder, "pets is no data set that is known here"),
+    "a device as a picture": Bomb(
+        lambda path: (path / "picture.png").symlink_to("/dev/zero"), _predict, "has over 268435456 bytes"),
     "PNG: claims 50,000 x 50,000": Bomb(_text("picture.png", _png(50_000, 50_000)), _predict, "has more than"),
     "PNG: holds 50,000 x 50,000": Bomb(_black, _predict, "has more than"),
     "PNG: claims 8,000 x 8,000": Bomb(_text("picture.png", _png(8_000, 8_000)), _predict, "is a broken image"),

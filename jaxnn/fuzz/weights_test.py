@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import math
 import shutil
 import tempfile
 from pathlib import Path
@@ -12,10 +13,11 @@ import pytest
 import safetensors.numpy
 from hypothesis import strategies as st
 
+from jaxnn import recipes
 from jaxnn.errors import UserError
 from jaxnn.fuzz.damage import any_bytes, any_json, changed, damaged
-from jaxnn.fuzz.guard import Reader, hold_ten_thousand, property_of
-from jaxnn.interop import weights
+from jaxnn.fuzz.guard import Reader, guarded, hold_ten_thousand, property_of
+from jaxnn.interop import import_run, weights
 from jaxnn.parity import dump
 from jaxnn.parity.recording import Layer, Op, Recording
 from jaxnn.parity.verdict import compare_dumps
@@ -138,6 +140,32 @@ def test_arrays_that_contradict_their_layers_are_refused(tmp_path: Path) -> None
     arrays = safetensors.numpy.load(DUMP[ARRAYS]) | {"forward/fc/output": np.zeros((0, 0))}
     with pytest.raises(UserError, match=r"cannot be compared \(ZeroDivisionError"):
         _read_dump((ARRAYS, safetensors.numpy.save(arrays)), tmp_path)
+
+
+def _tensors(kind: str, size: int, shapes: dict[str, list[int]]) -> bytes:
+    header, at = {}, 0
+    for name, shape in shapes.items():
+        header[name] = {"dtype": kind, "shape": shape, "data_offsets": [at, at := at + size * math.prod(shape)]}
+    text = json.dumps(header).encode()
+    return len(text).to_bytes(8, "little") + text + bytes(at)
+
+
+@pytest.mark.parametrize(("first", "last"), [([2, 2], []), ([2, 2], [2**40, 0]), ([0, 2**40], [2, 2])], ids=str)
+def test_no_data_are_made_for_shapes_that_no_layer_has(first: list[int], last: list[int], tmp_path: Path) -> None:
+    path, recipe = tmp_path / "w.safetensors", recipes.get("csv")
+    path.write_bytes(_tensors("F32", 4, {"first.weight": first, f"{recipe.model.head}.weight": last}))
+    given = import_run.Given(weights.read(path, lambda text: None), str(path))
+    whole = {"output.weight": np.zeros((3, 8)), "linear1.bias": np.zeros(5), "linear1.weight": np.zeros((5, 7))}
+    assert import_run._stand_in(given._replace(arrays=whole), recipe).input_shape == (7,)  # of any order
+    with guarded(), pytest.raises(UserError, match=r"w.safetensors: .*weight has the shape .*, which no layer has"):
+        import_run._stand_in(given, recipe)
+
+
+@pytest.mark.parametrize("kind", ["F8_E4M3", "F8_E5M2"])
+def test_a_dump_of_numbers_that_numpy_has_not_is_refused(kind: str, tmp_path: Path) -> None:
+    data = _tensors(kind, 1, {"inputs": [2, 2], "targets": [2]})
+    with pytest.raises(UserError, match="arrays.safetensors is damaged"):
+        _read_dump((ARRAYS, data), tmp_path)
 
 
 @pytest.mark.slow

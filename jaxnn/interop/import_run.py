@@ -187,12 +187,20 @@ def _stand_in(given: Given, recipe: Recipe) -> Dataset:
     head = f"{recipe.model.head}.weight"
     if head not in given.arrays:
         raise UserError(f"{given.where} has no {head}; it holds {', '.join(list(given.arrays)[:5])}, ...")
+    # By name, since .safetensors has no order; a table's model has linear1, linear2, ..., output.
+    first = min((key for key, value in given.arrays.items() if value.ndim > 1), default=head)
+    for key in (head, first):
+        shape = given.arrays[key].shape
+        if 0 in shape or not shape:
+            raise UserError(
+                f"{given.where}: {key} has the shape {shape}, which no layer has; save model.state_dict() again"
+            )
     outputs = 2 if recipe.loss.binary else len(given.arrays[head])
     blank: np.ndarray
     if recipe.input.size is not None:
         blank = np.zeros((1, recipe.input.size, recipe.input.size, recipe.input.channels or 1), np.uint8)
     else:
-        blank = np.zeros((1, next(iter(given.arrays.values())).shape[-1]), np.float32)
+        blank = np.zeros((1, given.arrays[first].shape[-1]), np.float32)
     part = Split(blank, np.zeros(1, np.int32))
     classes = tuple(map(str, range(outputs)))
     return Dataset(name=recipe.dataset or "", train=part, test=part, classes=classes, source="none")

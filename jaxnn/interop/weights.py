@@ -20,7 +20,7 @@ import safetensors.numpy
 
 from jaxnn import limits
 from jaxnn.errors import UserError, first_line
-from jaxnn.files import write_atomically
+from jaxnn.files import expanded, write_atomically
 
 Arrays = dict[str, np.ndarray]
 Notice = Callable[[str], None]
@@ -121,7 +121,7 @@ def matched(
 def pretrained(recipe_name: str) -> Path:
     """torchvision's file for a recipe, where it keeps what it fetches. Raises UserError if none is there."""
     home = Path(os.environ.get("TORCH_HOME", Path(os.environ.get("XDG_CACHE_HOME", "~/.cache")) / "torch"))
-    folder = home.expanduser() / "hub" / "checkpoints"
+    folder = expanded(home) / "hub" / "checkpoints"
     found = sorted(folder.glob(f"{recipe_name}-*.pth"))
     if not found:
         raise UserError(
