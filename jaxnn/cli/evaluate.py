@@ -62,7 +62,9 @@ def directory_of(path: Path) -> RunDir:
     """The run in ``path``. Raises UserError, which names one, if several are in it."""
     directory = RunDir(path)
     if not directory.exists() and (inner := sorted(path.rglob("recipe.json"))):
-        raise UserError(f"{path} holds {len(inner)} runs; name one of them, such as {inner[0].parent}")
+        raise UserError(
+            f"{path} holds {len(inner)} run{'s' * (len(inner) > 1)}; name one of them, such as {inner[0].parent}"
+        )
     return directory
 
 

@@ -47,13 +47,7 @@ def optimizer(text: str) -> tuple[str, dict[str, Any]]:
             return node.id, {}
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and not node.args:
             return node.func.id, {str(option.arg): ast.literal_eval(option.value) for option in node.keywords}
-    except (
-        SyntaxError,
-        ValueError,
-        TypeError,
-        RecursionError,
-        MemoryError,
-    ):  # Python's parser has most for deep nesting
+    except (SyntaxError, ValueError, TypeError, RecursionError, MemoryError):  # the last two for deep nesting
         pass
     raise UserError(f"--optimizer {text!r} must be a name of torch.optim, perhaps with options: 'sgd(lr=0.1)'")
 

@@ -117,13 +117,7 @@ def _load(path: Path, name: str, files: dict[str, str]) -> Arrays:
     _require_whole(path, name, files)
     try:
         return load_file(path / name)
-    except (
-        SafetensorError,
-        ValueError,
-        AttributeError,
-        KeyError,
-        TypeError,
-    ) as error:  # the last: of types that NumPy lacks
+    except (SafetensorError, ValueError, AttributeError, KeyError, TypeError) as error:  # some for types NumPy lacks
         raise UserError(f"{path / name} is damaged ({error}); record it again") from error
 
 
