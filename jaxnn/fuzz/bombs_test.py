@@ -265,6 +265,7 @@ BOMBS = {
     "pickle: a key of 2**60 tuples": Bomb(
         _batches(b"\x80\x02})" + b"q\x00h\x00\x86" * 60 + b"K\x01s."), _load_pets, "a tuple or a long text twice"),
     "pickle: a text 4,000 times": Bomb(_batches(_text_again_and_again()), _load_pets, "a tuple or a long text twice"),
+    "pickle: an escape that is none": Bomb(_batches(b"S'\\u'\n."), _load_pets, "is damaged"),
     "pickle: what copies the top of the stack": Bomb(_batches(b"\x80\x02)2."), _load_pets, "has no DUP"),
     "tar: 900 long names of one file": Bomb(_chained_names, _load_pets, "is no tar, or a damaged one"),
     "tar: a map of holes": Bomb(_sparse_map, _load_pets, "bytes of headers stand before a file"),
