@@ -10,6 +10,7 @@ import numpy as np
 from flax import nnx, traverse_util
 
 from jaxnn import architecture, models
+from jaxnn.interop.image_layout import shape_in
 from jaxnn.interop.state_dict import Rules, rules
 from jaxnn.nn import Dropout, DropoutMask
 from jaxnn.nn.interception import intercepted, layers_of, mark
@@ -88,7 +89,7 @@ def summarize(of: Description, param_dtype: jnp.dtype | type) -> Summary:
     tensors = jax.eval_shape(build, jax.ShapeDtypeStruct((2, *of.input_shape), param_dtype))
     return Summary(
         found["printed"],
-        _channels_first(of.input_shape),
+        shape_in(of.input_shape, "nchw"),
         found["calls"],
         _tensors(found["rules"], tensors, of.recipe.trained_layer),
     )
@@ -104,7 +105,7 @@ def _calls(model: nnx.Module, x: jax.Array) -> tuple[Call, ...]:
     def call(path: Any, number: int, layer: Any, x: jax.Array) -> jax.Array:
         y, called = layer(x), layers[path]
         if not (isinstance(called, Dropout) and called.rate == 0):  # which is as good as none
-            calls.append(Call(_torch_name(path), architecture.kind(called), _channels_first(y.shape[1:])))
+            calls.append(Call(_torch_name(path), architecture.kind(called), shape_in(y.shape[1:], "nchw")))
         return y
 
     with intercepted(model, call):
@@ -125,8 +126,3 @@ def _tensors(rules: Rules, found: dict[str, Any], trained_layer: str | None) -> 
 
 def _torch_name(path: tuple[Any, ...]) -> str:
     return ".".join(str(part) for part in path if part != "layers")  # a Sequential's own level
-
-
-def _channels_first(shape: Shape) -> Shape:
-    """(height, width, channels) -> (channels, height, width); others as they are."""
-    return (shape[2], *shape[:2]) if len(shape) == 3 else shape

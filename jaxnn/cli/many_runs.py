@@ -8,7 +8,7 @@ from typing import Any
 
 from jaxnn.cli.arguments import has, value_of
 from jaxnn.cli.backends import Outcome
-from jaxnn.errors import Ended, Interrupted, NonFiniteLossError, UserError
+from jaxnn.errors import Ended, NonFiniteLossError, UserError
 from jaxnn.files import write_atomically
 from jaxnn.run_dir import RunDir
 from jaxnn.together import Job
@@ -61,8 +61,8 @@ def write(out: Path, jobs: Sequence[Job], outcomes: Sequence[Outcome], *, sweep:
     write_atomically(out / "curves.png", plots.png(figure))
 
 
-def interrupted(out: Path, stop: Interrupted) -> str:
-    after = "" if stop.step is None else f" after step {stop.step}"
+def interrupted(out: Path, *, step: int | None = None) -> str:
+    after = "" if step is None else f" after step {step}"
     return f"interrupted{after}; the same command with --resume --out {out} goes on there"
 
 

@@ -12,7 +12,7 @@ from jaxnn import recipes
 from jaxnn.cli.arguments import has, parse, value_of
 from jaxnn.cli.console import stderr
 from jaxnn.cli.evaluate import directory_of
-from jaxnn.cli.recipe_data import image_size_options
+from jaxnn.cli.recipe_data import image_size_options, require_name
 from jaxnn.data.blank import stand_in
 from jaxnn.errors import UserError
 from jaxnn.recipe import Recipe
@@ -59,7 +59,7 @@ def run(argv: list[str]) -> int:
         recipe.loss.require_classes(len(blank.classes))
         if recipe.dataset is None:
             note = "shown for ImageNet's 1,000 classes; name your own data with --dataset FOLDER"
-            stderr().print(f"note: recipe {recipe.name} has no data set: {note}", markup=False)
+            stderr().print(f"note: recipe {recipe.name} has no data set: {note}")
         data = TrainedOn(blank.name, blank.classes, blank.input_shape, 0, None)
     summary = _summary(recipe, data)
     if options.json:
@@ -76,8 +76,7 @@ def _read(named: str | None, argv: list[str]) -> Options:
     rest = argv if named is None else argv[1:]
     arguments = [*rest, *image_size_options(argv, recipe)]
     options = parse(Options, arguments, prog=f"jaxnn model {named or 'RECIPE'}", default=Options(recipe=recipe))
-    if options.recipe.name != recipe.name:
-        raise UserError("--name cannot be changed: the recipe is named first, `jaxnn model RECIPE`")
+    require_name(options.recipe, recipe.name, "model")
     return options
 
 

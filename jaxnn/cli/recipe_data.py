@@ -43,6 +43,12 @@ def image_size_options(argv: list[str], recipe: Recipe) -> list[str]:
     return ["--input.size", size, "--input.fit", "resize"]
 
 
+def require_name(recipe: Recipe, name: str, command: str) -> None:
+    """Raises UserError if --name has given the recipe another name than that by which ``command`` knows it."""
+    if recipe.name != name:
+        raise UserError(f"--name cannot be changed: the recipe is named first, `jaxnn {command} RECIPE`")
+
+
 def require_same(recipe: Recipe, framework: Framework, run: RunDir) -> None:
     """Raises UserError if a run that is resumed would go on with another recipe or framework than it began with."""
     before, began = run.read_recipe()

@@ -20,7 +20,7 @@ from jaxnn.cli.backends import Outcome
 from jaxnn.cli.console import TrainingDisplay
 from jaxnn.cli.devices import DeviceOptions, goes_on
 from jaxnn.cli.document_log import DocumentDisplay
-from jaxnn.cli.recipe_data import image_size_options, require_same, with_absolute_paths
+from jaxnn.cli.recipe_data import image_size_options, require_name, require_same, with_absolute_paths
 from jaxnn.cli.sweep import expand
 from jaxnn.data import Dataset
 from jaxnn.data.order import batching, total_steps
@@ -96,7 +96,7 @@ def _train_all(options: Options, *, explicit_batch_size: bool) -> None:
         with signals.noted() as received:
             for group in groups:
                 if received:  # when there was nothing left to stop
-                    raise Ended(many_runs.interrupted(out, Interrupted(out)), 128 + received[0])
+                    raise Ended(many_runs.interrupted(out), 128 + received[0])
                 outcomes |= zip(
                     (job.run.path for job in group), _train(group, options, limit, out, received), strict=True
                 )
@@ -167,8 +167,7 @@ def _read(argv: list[str]) -> Options:
     prog = f"jaxnn train {named or 'RECIPE'}"
     arguments = argv if named is None else argv[1:]
     options = parse(Options, [*arguments, *image_size_options(argv, recipe)], prog=prog, default=default)
-    if options.recipe.name != recipe.name:
-        raise UserError("--name cannot be changed: the recipe is named first, `jaxnn train RECIPE`")
+    require_name(options.recipe, recipe.name, "train")
     if options.resume and options.overwrite:
         raise UserError("--resume and --overwrite exclude each other: continue the run, or replace it")
     if options.memory_limit is not None and not 0 <= options.memory_limit < 2**30:
@@ -251,7 +250,7 @@ def _train(
             )
         except Ended as stop:
             if run.path != out and isinstance(stop.__cause__, Interrupted):
-                raise Ended(many_runs.interrupted(out, stop.__cause__), stop.code) from None
+                raise Ended(many_runs.interrupted(out, step=stop.__cause__.step), stop.code) from None
             raise
         if isinstance(display, DocumentDisplay) and isinstance(outcomes[0], dict):
             display.end(backends.evaluate(options.framework, recipe, dataset, run, "test", display.notice))
